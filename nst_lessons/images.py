@@ -5,18 +5,48 @@ Everywhere in this package an image is a tensor `(1, 3, H, W)`, float32, RGB, in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from io import BytesIO
+from numbers import Integral
+from os import PathLike
+from pathlib import Path
+from threading import Thread
+from typing import Any, BinaryIO, TypeAlias
+from urllib import request
+from urllib.parse import quote
+from uuid import uuid4
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, in the order R, G, B
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # ImageNet's on the scale 0-255, in the order B, G, R
+
+MIN_SIDE = 16  # a VGG halves the image four times before its deepest block
+MAX_PIXELS = 64_000_000  # 0.8 GB as float32
+MAX_BYTES = 100_000_000
+DOWNLOAD_SECONDS = 30.0
+WHITES = {"bool": 1, "uint8": 255, "uint16": 65535, "float16": 1, "float32": 1, "float64": 1}
+SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+ImageSource: TypeAlias = "str | PathLike[str] | bytes | BinaryIO | Image.Image | NDArray[Any] | Tensor"
+
+
+class ImageError(ValueError):
+    """An image that cannot be used; the message says what came and what would have done."""
 
 
 def preprocess(image: Tensor, convention: str = "torchvision") -> Tensor:
     """Turn an RGB image (B, 3, H, W) in [0, 1] into what a network was trained on.
 
-    "torchvision": (image - mean) / std, RGB. "caffe" (Simonyan & Zisserman's original VGG): 255 * image in the
-    order BGR, minus the mean. Raises ValueError for any other convention. `deprocess` is the inverse.
+    "torchvision": (image - mean) / std, RGB. "caffe" (Simonyan and Zisserman's original VGG): 255 * image in
+    the order BGR, minus the mean. Raises ValueError for any other convention. `deprocess` is the inverse.
     """
     if convention == "torchvision":
         return (image - per_channel(MEAN, image)) / per_channel(STD, image)
@@ -34,16 +64,267 @@ def deprocess(x: Tensor, convention: str = "torchvision") -> Tensor:
     raise ValueError(f"unknown convention {convention!r}; there are 'torchvision' and 'caffe'")
 
 
-def per_channel(values: tuple[float, float, float], like: Tensor) -> Tensor:
-    """One value for each channel, shaped (1, 3, 1, 1) to meet images (B, 3, H, W) of `like`'s device and dtype."""
+def per_channel(values: Sequence[float], like: Tensor) -> Tensor:
+    """One value for each channel, (1, 3, 1, 1), to meet images (B, 3, H, W) of `like`'s device and dtype."""
     return like.new_tensor(values).view(1, 3, 1, 1)
 
 
 def noise_like(image: Tensor, seed: int) -> Tensor:
-    """White noise of the image's shape: normal around mid-grey 0.5, standard deviation 0.15, clamped to [0, 1].
+    """White noise of the image's shape: normal around mid-grey 0.5, standard deviation 0.15, clamped.
 
     Drawn on the processor and then moved to the image's device, so that a seed means the same everywhere.
     """
     generator = torch.Generator().manual_seed(seed)
     noise = 0.5 + 0.15 * torch.randn(image.shape, generator=generator)
     return noise.clamp(0, 1).to(image.device)
+
+
+def resize(image: Tensor, size: int | tuple[int, int], *, antialias: bool = True) -> Tensor:
+    """Resize an image (B, 3, H, W) bicubically to a longer side of `size` pixels, or to `(height, width)`.
+
+    With `antialias` the kernel widens as the image shrinks, as in Pillow, so that every pixel counts; without
+    it most pixels are skipped, and fine texture turns into patterns that were never there.
+    Raises ImageError for a size that is no such number, or more than MAX_PIXELS.
+    """
+    match size:
+        case Integral() if 0 < size <= MAX_PIXELS:
+            sides = image.shape[-2:]
+            height, width = (max(1, round(side * size / max(sides))) for side in sides)
+        case (Integral(), Integral()) if min(size) > 0:
+            height, width = size
+        case _:
+            raise ImageError(f"size={size!r}; give the longer side in pixels, or (height, width)")
+    check_pixels(height, width)
+    return interpolate(image, (height, width), mode="bicubic", antialias=antialias).clamp(0, 1)
+
+
+def check_pixels(height: int, width: int) -> None:
+    """Raise ImageError for more than MAX_PIXELS."""
+    if height * width > MAX_PIXELS:
+        raise ImageError(f"{width} x {height} pixels are too many; {MAX_PIXELS // 10**6} million would do")
+
+
+def match_shapes(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return `a` as it is, and `b` cropped around its centre to a's proportions and resized to a's shape.
+
+    Nothing is stretched: what does not fit is cut off. Both are (B, 3, H, W).
+    """
+    (height, width), (b_height, b_width) = a.shape[-2:], b.shape[-2:]
+    crop_height = max(1, min(b_height, round(b_width * height / width)))
+    crop_width = max(1, min(b_width, round(b_height * width / height)))
+    top, left = (b_height - crop_height) // 2, (b_width - crop_width) // 2
+    return a, resize(b[..., top : top + crop_height, left : left + crop_width], (height, width))
+
+
+def load_image(source: ImageSource, size: int | None = None) -> Tensor:
+    """Load an image as a tensor (1, 3, H, W), float32, RGB, in [0, 1].
+
+    Args:
+        source: a path, an http(s) address, bytes, a binary file object, a PIL image, an array (H, W) or
+            (H, W, 1 | 3 | 4), or a tensor (1 | 3 | 4, H, W) or (1, 1 | 3 | 4, H, W). Arrays and tensors are
+            uint8, uint16, bool, or float in [0, 1]. Orientation and colour profile are applied, transparent
+            parts become white, grey becomes RGB, and of an animation the first frame is taken.
+        size: the longer side in pixels, with antialiasing; as it comes if None.
+
+    Raises:
+        ImageError: for anything that cannot be read, is damaged, cut short or has more than MAX_PIXELS, and
+            for a shorter side under MIN_SIDE pixels (after resizing): too small for a VGG's deepest layer.
+    """
+    name = str(source) if isinstance(source, str | PathLike) else f"the {type(source).__name__}"
+    try:
+        image = read_image(source)
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name} is in no image format, or cut short; a PNG or JPEG file would do"
+        ) from error
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
+    except Exception as error:  # on damaged files Pillow raises whatever its decoders stumble over
+        problem = f"{type(error).__name__}: {error}"
+        raise ImageError(f"{name} cannot be read ({problem}); a whole PNG or JPEG file would do") from error
+    came = f"{image.shape[3]} x {image.shape[2]} pixels"
+    if size is not None:
+        image = resize(image, size)
+        came += f", resized to {image.shape[3]} x {image.shape[2]}"
+    if min(image.shape[2:]) < MIN_SIDE:
+        raise ImageError(f"{name} has {came}; a shorter side of at least {MIN_SIDE} pixels would do")
+    return image
+
+
+def read_image(source: ImageSource) -> Tensor:
+    """`load_image` without resizing, and with the errors as they come."""
+    if isinstance(source, Tensor):
+        return from_tensor(source)
+    if isinstance(source, np.ndarray):
+        return from_array(source)
+    if isinstance(source, Image.Image):
+        return from_pil(source)
+    data = read_bytes(source)
+    if not data:
+        raise ImageError("nothing in it; an image file would do (and a file object at its start)")
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"more than {MAX_BYTES // 10**6} MB; a smaller file would do")
+    Image.init()
+    formats = [name for name in Image.ID if name != "EPS"]  # Pillow would hand EPS to Ghostscript, to be run
+    with Image.open(BytesIO(data), formats=formats) as picture:
+        return from_pil(picture)
+
+
+def read_bytes(source: str | PathLike[str] | bytes | BinaryIO) -> bytes:
+    """The bytes of a file, web address or file object: MAX_BYTES, and one more if there are too many."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    if isinstance(source, str) and "://" in source:
+        return download(source)
+    if isinstance(source, str | PathLike):
+        path = Path(source)
+        if not path.is_file():
+            kind = "a folder" if path.is_dir() else "no file"
+            raise ImageError(f"{path.absolute()} is {kind}; the path of an image file would do")
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    if hasattr(source, "read"):
+        return bytes(source.read(MAX_BYTES + 1))
+    raise ImageError("not an image; a path, address, bytes, file object, PIL image, array or tensor would do")
+
+
+def download(url: str) -> bytes:
+    """Fetch an image from an http(s) address: at most MAX_BYTES + 1 bytes, in at most DOWNLOAD_SECONDS."""
+    result: Future[bytes] = Future()
+
+    def work() -> None:
+        try:
+            result.set_result(fetch(url))
+        except Exception as error:
+            result.set_exception(error)
+
+    # A socket's timeout bounds each wait, not their sum: a server that sends byte after byte would hold us.
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(DOWNLOAD_SECONDS)
+    if thread.is_alive():
+        raise ImageError(f"did not arrive within {DOWNLOAD_SECONDS:g} seconds; a local file would do")
+    return result.result()
+
+
+def fetch(url: str) -> bytes:
+    """Fetch from an http(s) address what its server calls an image; urllib follows at most ten redirects."""
+    opener = request.OpenerDirector()  # build_opener would also open file:, ftp: and data: addresses
+    for handler in (
+        request.ProxyHandler,
+        request.HTTPHandler,
+        request.HTTPSHandler,
+        request.HTTPRedirectHandler,
+        request.HTTPDefaultErrorHandler,
+        request.HTTPErrorProcessor,
+        request.UnknownHandler,
+    ):
+        opener.add_handler(handler())
+    opener.addheaders = [("User-Agent", "nst-lessons")]  # some image hosts refuse urllib's own
+    with opener.open(quote(url, safe=":/?#[]@!$&'()*+,;=%~"), timeout=DOWNLOAD_SECONDS) as response:
+        kind = response.headers.get_content_type()
+        if not (kind.startswith("image/") or kind.endswith("/octet-stream")):
+            raise ImageError(f"{kind}; the address of an image itself would do, not of a page about it")
+        if (response.length or 0) > MAX_BYTES:
+            raise ImageError(f"{response.length} bytes; at most {MAX_BYTES // 10**6} MB would do")
+        data: bytes = response.read(MAX_BYTES + 1)
+        return data
+
+
+def from_pil(picture: Image.Image) -> Tensor:
+    """Turn a PIL image of any mode into an image tensor, upright and in sRGB."""
+    check_pixels(picture.height, picture.width)  # of the header, before anything is decoded
+    picture = ImageOps.exif_transpose(picture)
+    check_pixels(picture.height, picture.width)  # an icon's header need not tell the truth
+    if picture.mode == "I":
+        levels = np.asarray(picture)
+        if levels.min() < 0 or levels.max() > 65535:
+            raise ImageError(f"grey levels from {levels.min()} to {levels.max()}; 0 to 65535 would do")
+        return from_array(levels.astype(np.uint16))
+    if picture.mode == "F" or picture.mode.startswith("I;16"):
+        return from_array(np.asarray(picture))
+    profile = picture.info.get("icc_profile")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+    elif picture.mode not in ("L", "RGB", "CMYK"):
+        picture = picture.convert("RGB")
+    if profile:
+        picture = to_srgb(picture, profile)
+    return from_array(np.asarray(picture if picture.mode == "RGBA" else picture.convert("RGB")))
+
+
+def to_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
+    """Convert from an ICC profile to sRGB; like browsers, ignore a profile that is damaged or does not fit."""
+    with suppress(ImageCms.PyCMSError, OSError):
+        converted = ImageCms.profileToProfile(
+            picture,
+            ImageCms.ImageCmsProfile(BytesIO(profile)),
+            ImageCms.createProfile("sRGB"),
+            outputMode="RGBA" if picture.mode == "RGBA" else "RGB",
+        )
+        return converted or picture
+    return picture
+
+
+def from_tensor(tensor: Tensor) -> Tensor:
+    """Turn a tensor (C, H, W) or (1, C, H, W), 1, 3 or 4 channels, into an image tensor on the processor."""
+    tensor = tensor.detach().cpu()
+    channels = tensor[0] if tensor.ndim == 4 and len(tensor) == 1 else tensor
+    if channels.ndim != 3 or len(channels) not in (1, 3, 4):
+        raise ImageError(f"shape {tuple(tensor.shape)}; (3, H, W) or (1, 3, H, W) would do")
+    if channels.dtype == torch.bfloat16:
+        channels = channels.float()  # numpy has no bfloat16
+    return from_array(channels.permute(1, 2, 0).numpy())
+
+
+def from_array(array: NDArray[Any]) -> Tensor:
+    """Turn an array (H, W) or (H, W, 1 | 3 | 4) into an image tensor: white is 255, 65535, True or 1.0."""
+    pixels = array[..., None] if array.ndim == 2 else array
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or pixels.size == 0:
+        raise ImageError(f"shape {array.shape}; (H, W) or (H, W, 3) would do")
+    if array.dtype.name not in WHITES:
+        raise ImageError(f"dtype {array.dtype}; uint8, uint16, bool or float would do")
+    check_pixels(pixels.shape[0], pixels.shape[1])
+    if array.dtype.kind == "f" and not 0 <= array.min() <= array.max() <= 1:
+        raise ImageError(f"values from {array.min():g} to {array.max():g}; floats from 0 to 1 would do")
+    planes = pixels.transpose(2, 0, 1).astype(np.float32, order="C") / WHITES[array.dtype.name]
+    image = torch.from_numpy(planes).unsqueeze(0)
+    if image.shape[1] == 4:
+        alpha = image[:, 3:]
+        image = alpha * image[:, :3] + (1 - alpha)
+    return image.expand(1, 3, -1, -1).contiguous()
+
+
+def to_pil(image: Tensor) -> Image.Image:
+    """Turn an image (1, 3, H, W) into a PIL image, clamped to [0, 1] and rounded to 8 bits.
+
+    Raises ImageError for another shape, NaN or infinity.
+    """
+    if image.ndim != 4 or image.shape[:2] != (1, 3):
+        raise ImageError(f"shape {tuple(image.shape)}; an image is (1, 3, H, W)")
+    if not image.isfinite().all():
+        raise ImageError("NaN or infinity among the pixels; finite numbers would do")
+    pixels = (255 * image.detach().float().clamp(0, 1)).round().to(torch.uint8)
+    return Image.fromarray(pixels[0].permute(1, 2, 0).cpu().numpy())
+
+
+def save_image(image: Tensor, path: str | PathLike[str], *, quality: int = 95) -> None:
+    """Save an image (1, 3, H, W) as PNG, JPEG or WebP, whichever the path's suffix names.
+
+    Atomic: on any failure there is the old file or none, never half a new one. `quality` (1 to 100) is that
+    of JPEG and WebP. Raises ImageError for another suffix, and where the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise ImageError(f"cannot save {path.name!r}; a name that ends in {', '.join(SUFFIXES)} would do")
+    if not 1 <= quality <= 100:
+        raise ImageError(f"quality={quality}; 1 to 100 would do")
+    picture = to_pil(image)
+    unfinished = path.with_name(f".{uuid4().hex}.part")
+    try:
+        picture.save(unfinished, format=SUFFIXES[path.suffix.lower()], quality=quality)
+        unfinished.replace(path)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path} could not be saved: {error}; another folder or format may do") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
