@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from io import BytesIO
-from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from threading import Thread
@@ -87,11 +86,11 @@ def resize(image: Tensor, size: int | tuple[int, int], *, antialias: bool = True
     Raises ImageError for a size that is no such number, or more than MAX_PIXELS.
     """
     match size:
-        case Integral() if 0 < size <= MAX_PIXELS:
+        case int() | np.integer() if 0 < size <= MAX_PIXELS:
             sides = image.shape[-2:]
             height, width = (max(1, round(side * size / max(sides))) for side in sides)
-        case (Integral(), Integral()) if min(size) > 0:
-            height, width = size
+        case (int(height), int(width)) if min(height, width) > 0:
+            pass
         case _:
             raise ImageError(f"size={size!r}; give the longer side in pixels, or (height, width)")
     check_pixels(height, width)
@@ -134,20 +133,18 @@ def load_image(source: ImageSource, size: int | None = None) -> Tensor:
     try:
         image = read_image(source)
     except UnidentifiedImageError as error:
-        raise ImageError(
-            f"{name} is in no image format, or cut short; a PNG or JPEG file would do"
-        ) from error
+        raise ImageError(f"{name}: in no image format, or cut short; a PNG or JPEG file would do") from error
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except Exception as error:  # on damaged files Pillow raises whatever its decoders stumble over
         problem = f"{type(error).__name__}: {error}"
-        raise ImageError(f"{name} cannot be read ({problem}); a whole PNG or JPEG file would do") from error
+        raise ImageError(f"{name}: cannot be read ({problem}); an undamaged PNG or JPEG would do") from error
     came = f"{image.shape[3]} x {image.shape[2]} pixels"
     if size is not None:
         image = resize(image, size)
         came += f", resized to {image.shape[3]} x {image.shape[2]}"
     if min(image.shape[2:]) < MIN_SIDE:
-        raise ImageError(f"{name} has {came}; a shorter side of at least {MIN_SIDE} pixels would do")
+        raise ImageError(f"{name}: {came}; a shorter side of at least {MIN_SIDE} pixels would do")
     return image
 
 
@@ -254,7 +251,7 @@ def from_pil(picture: Image.Image) -> Tensor:
 
 
 def to_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
-    """Convert from an ICC profile to sRGB; like browsers, ignore a profile that is damaged or does not fit."""
+    """Convert from an ICC profile to sRGB; a damaged or foreign profile is ignored, as in browsers."""
     with suppress(ImageCms.PyCMSError, OSError):
         converted = ImageCms.profileToProfile(
             picture,
