@@ -1,0 +1,77 @@
+"""Neural style transfer, lesson by lesson.
+
+The house, from the ground up (a module imports only those above it):
+
+    samples       the bundled photos, and style images that the package paints itself
+    images        files, URLs, bytes, PIL <-> tensors (1, 3, H, W) in [0, 1]; preprocess and deprocess
+    backbones     backbone(image, layers) -> {layer: features}; load_backbone("compact" | "vgg16" | "vgg19" | path)
+    losses        gram_matrix, content_loss, style_loss, total_variation
+    optimize      optimize_image, and the rules that stop it
+    recipes       reconstruct_content, reconstruct_style, style_transfer, apply_style_transfer
+    visualize     activation grids, strongest channels, receptive fields, activation maximisation
+    plots         figures with captions and alt text
+    widgets       the explorers of the lessons
+    distillation  how the compact backbone was trained; nothing imports it
+    __main__      nst-lessons: lab, transfer, doctor, fetch
+"""
+
+from nst_lessons.backbones import Backbone, WeightsError, load_backbone
+from nst_lessons.images import (
+    ImageError,
+    deprocess,
+    load_image,
+    match_shapes,
+    noise_like,
+    preprocess,
+    resize,
+    save_image,
+    to_pil,
+)
+from nst_lessons.losses import content_loss, gram_matrix, mean_and_deviation, style_loss, total_variation
+from nst_lessons.optimize import (
+    History,
+    Result,
+    Step,
+    improvement_below,
+    loss_below,
+    optimize_image,
+    out_of_time,
+)
+from nst_lessons.recipes import apply_style_transfer, reconstruct_content, reconstruct_style, style_transfer
+from nst_lessons.samples import PAINTINGS, PHOTOS, sample
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PAINTINGS",
+    "PHOTOS",
+    "Backbone",
+    "History",
+    "ImageError",
+    "Result",
+    "Step",
+    "WeightsError",
+    "apply_style_transfer",
+    "content_loss",
+    "deprocess",
+    "gram_matrix",
+    "improvement_below",
+    "load_backbone",
+    "load_image",
+    "loss_below",
+    "match_shapes",
+    "mean_and_deviation",
+    "noise_like",
+    "optimize_image",
+    "out_of_time",
+    "preprocess",
+    "reconstruct_content",
+    "reconstruct_style",
+    "resize",
+    "sample",
+    "save_image",
+    "style_loss",
+    "style_transfer",
+    "to_pil",
+    "total_variation",
+]

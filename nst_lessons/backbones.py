@@ -1,0 +1,335 @@
+"""Backbones: VGG networks that turn an image into features, ``{layer name: (B, C, H, W)}``.
+
+Layer names are the literature's: ``conv4_2`` is before the ReLU, ``relu4_2`` after it, ``pool4`` closes
+block 4. Keras fuses the activation into its convolutions, so its ``block4_conv2`` is an alias of ``relu4_2``.
+
+Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (2015).
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torchvision.models import VGG16_Weights, VGG19_Weights
+
+from nst_lessons.images import preprocess
+
+BACKBONE_VARIABLE = "NST_LESSONS_BACKBONE"
+DOWNLOADS = {"vgg16": VGG16_Weights.IMAGENET1K_V1, "vgg19": VGG19_Weights.IMAGENET1K_V1}
+DOWNLOAD_MEGABYTES = 550
+SOCKET_TIMEOUT_SECONDS = 30
+# Gatys et al. (2016), section 2, found that average pooling gives slightly more appealing results.
+POOLING = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
+PADDING = ("zeros", "reflect", "replicate", "circular")
+
+
+class WeightsError(RuntimeError):
+    """A network's weights could not be had; the message says what was asked for and what would have done."""
+
+
+def vgg_layers(
+    widths: Sequence[int], depths: Sequence[int], pooling: str, padding: str
+) -> Iterator[tuple[str, nn.Module]]:
+    """Yield ``(name, module)`` of a VGG: blocks of 3x3 convolutions with a ReLU each, then a pooling layer."""
+    channels = 3
+    for block, (width, depth) in enumerate(zip(widths, depths, strict=True), start=1):
+        for i in range(1, depth + 1):
+            yield f"conv{block}_{i}", nn.Conv2d(channels, width, 3, padding=1, padding_mode=padding)
+            yield f"relu{block}_{i}", nn.ReLU()
+            channels = width
+        yield f"pool{block}", POOLING[pooling](2)
+
+
+class Backbone(nn.Module):
+    """The convolutional part of a VGG; ``backbone(image, layers)`` gives the features of those layers.
+
+    Args:
+        widths: channels of each block, such as ``(64, 128, 256, 512, 512)``.
+        depths: convolutions of each block, such as ``(2, 2, 3, 3, 3)`` for VGG16.
+        pooling: ``"avg"`` (default, as Gatys et al. recommend) or ``"max"`` (as the networks were trained).
+        padding: ``"zeros"`` (as the networks were trained), ``"replicate"``, ``"reflect"`` or ``"circular"``.
+        convention: how the network wants its pixels, see `nst_lessons.images.preprocess`.
+
+    Raises:
+        ValueError: for an unknown pooling or padding.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        depths: Sequence[int],
+        *,
+        pooling: str = "avg",
+        padding: str = "zeros",
+        convention: str = "torchvision",
+    ) -> None:
+        super().__init__()
+        if pooling not in POOLING:
+            raise ValueError(f"unknown pooling {pooling!r}; choose from {', '.join(POOLING)}")
+        if padding not in PADDING:
+            raise ValueError(f"unknown padding {padding!r}; choose from {', '.join(PADDING)}")
+        self.convention = convention
+        self.channels: dict[str, int] = {}
+        self.stride: dict[str, int] = {}
+        self.receptive_field: dict[str, int] = {}
+        channels, stride, field = 3, 1, 1
+        for layer, module in vgg_layers(widths, depths, pooling, padding):
+            self.add_module(layer, module)
+            if isinstance(module, nn.Conv2d):
+                channels, field = module.out_channels, field + 2 * stride
+            elif layer.startswith("pool"):
+                field, stride = field + stride, 2 * stride
+            self.channels[layer], self.stride[layer], self.receptive_field[layer] = channels, stride, field
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """All layer names, from the pixels inwards."""
+        return tuple(self.channels)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights live; an image is moved there before the first layer."""
+        return next(self.parameters()).device
+
+    def layers_by_block(self, kind: str, i: int) -> list[str]:
+        """One layer of each block, such as ``("relu", 1) -> ["relu1_1", "relu2_1", ...]``."""
+        return [layer for layer in self.layers if re.fullmatch(rf"{kind}\d+_{i}", layer)]
+
+    def canonical(self, layer: str) -> str:
+        """The literature's name of a layer: ``block4_conv2`` becomes ``relu4_2``, others stay.
+
+        Raises:
+            ValueError: for a layer that this network does not have.
+        """
+        name = re.sub(r"^block(\d+)_conv(\d+)$", r"relu\1_\2", layer)
+        name = re.sub(r"^block(\d+)_pool$", r"pool\1", name)
+        if name not in self.channels:
+            raise ValueError(f"unknown layer {layer!r}; choose from {', '.join(self.layers)}")
+        return name
+
+    def forward(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        """Features of an image at the layers asked for; nothing deeper than the deepest is computed.
+
+        Args:
+            image: ``(B, 3, H, W)``, RGB in [0, 1].
+            layers: layer names (a dict of targets will do: its keys count).
+
+        Returns:
+            ``{layer: (B, C, H / stride, W / stride)}`` under the names and in the order asked for.
+
+        Raises:
+            ValueError: for an unknown layer, or an image too small for the deepest layer.
+        """
+        names = {layer: self.canonical(layer) for layer in layers}
+        if not names:
+            return {}
+        depth = 1 + max(self.layers.index(name) for name in names.values())
+        deepest = self.layers[depth - 1]
+        height, width = image.shape[-2:]
+        if min(height, width) < self.stride[deepest]:
+            raise ValueError(
+                f"an image of {width}x{height} pixels is too small for {deepest}; "
+                f"its shorter side must be at least {self.stride[deepest]}"
+            )
+        x = preprocess(image.to(self.device), self.convention)
+        features = {}
+        for name in self.layers[:depth]:
+            x = self.get_submodule(name)(x)
+            if name in names.values():
+                features[name] = x
+        return {layer: features[name] for layer, name in names.items()}
+
+
+def load_backbone(
+    name: str | os.PathLike[str] | None = None,
+    *,
+    pooling: str = "avg",
+    padding: str = "zeros",
+    convention: str = "torchvision",
+    device: str | torch.device | None = None,
+) -> Backbone:
+    """Load a frozen network.
+
+    Args:
+        name: ``"compact"`` (shipped with the package), ``"vgg16"`` or ``"vgg19"`` (torchvision's ImageNet
+            weights, downloaded once, about 550 MB), or the path of a checkpoint (torchvision's ``.pth``, whole
+            or features only, or ``.safetensors``). Without a name, the environment variable
+            ``NST_LESSONS_BACKBONE`` decides, else ``"compact"``.
+        pooling: ``"avg"`` or ``"max"``.
+        padding: ``"zeros"``, ``"replicate"``, ``"reflect"`` or ``"circular"``.
+        convention: ``"torchvision"`` or ``"caffe"``: the pixels that a checkpoint was trained on.
+        device: where to put it; by default a GPU where there is one.
+
+    Raises:
+        WeightsError: when the weights cannot be read or downloaded; the message names the remedy.
+        ValueError: for an unknown pooling, padding or convention.
+    """
+    name = os.fspath(name or os.environ.get(BACKBONE_VARIABLE) or "compact")
+    weights = name_convolutions(read_weights(name), name)
+    backbone = Backbone(*architecture(weights), pooling=pooling, padding=padding, convention=convention)
+    backbone.load_state_dict(weights)
+    backbone.requires_grad_(False).eval()
+    # Channels last is how the processor's convolutions like it: the same features in about half the time.
+    return backbone.to(device or default_device(), memory_format=torch.channels_last)
+
+
+def default_device() -> torch.device:
+    """A CUDA GPU, else an Apple GPU, else the processor."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def architecture(weights: Mapping[str, Tensor]) -> tuple[list[int], list[int]]:
+    """Widths and depths of the VGG whose weights are ``{"conv1_1.weight": ..., "conv1_1.bias": ..., ...}``."""
+    widths: list[int] = []
+    depths: list[int] = []
+    for key, tensor in weights.items():
+        if key.endswith("_1.weight"):
+            widths.append(len(tensor))
+            depths.append(0)
+        depths[-1] += key.endswith(".weight")
+    return widths, depths
+
+
+def name_convolutions(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """Give a checkpoint's convolutions the literature's names, in order, and leave the classifier behind.
+
+    torchvision counts modules: ``features.0.weight`` is ``conv1_1.weight``. Convolution and ReLU take two
+    numbers, so a larger gap is a pooling layer, where the next block begins.
+
+    Raises:
+        WeightsError: when the checkpoint is not a plain VGG.
+    """
+    named = {key: tensor.float() for key, tensor in state.items() if re.fullmatch(r"conv\d+_\d+\.(weight|bias)", key)}
+    numbered = {
+        int(match[1]): key.removesuffix(".weight")
+        for key in state
+        if (match := re.fullmatch(r"(?:features\.)?(\d+)\.weight", key))
+    }
+    if not named:
+        block, i, previous = 1, 0, -2
+        for number in sorted(numbered):
+            block, i = (block, i + 1) if number - previous == 2 else (block + 1, 1)
+            for part in ("weight", "bias"):
+                if f"{numbered[number]}.{part}" in state:
+                    named[f"conv{block}_{i}.{part}"] = state[f"{numbered[number]}.{part}"].float()
+            previous = number
+    check_is_vgg(named, source)
+    return named
+
+
+def check_is_vgg(weights: Mapping[str, Tensor], source: str) -> None:
+    """Refuse weights that do not chain into blocks of 3x3 convolutions from RGB.
+
+    Raises:
+        WeightsError: saying which tensor does not fit.
+    """
+    remedy = "a checkpoint of torchvision's vgg11, vgg13, vgg16 or vgg19 (without batch norm) would do"
+    if not weights:
+        raise WeightsError(f"{source} holds no VGG convolutions; {remedy}")
+    if "conv1_1.weight" not in weights:
+        raise WeightsError(f"{source} has no conv1_1; {remedy}")
+    template = Backbone(*architecture(weights)).state_dict()
+    if list(template) != list(weights):
+        odd = sorted(set(template) ^ set(weights)) or ["the order of the layers"]
+        raise WeightsError(f"{source} is not a plain VGG (see {', '.join(odd)}); {remedy}")
+    for key, tensor in weights.items():
+        if tensor.shape != template[key].shape:
+            raise WeightsError(
+                f"{source}: {key} has shape {tuple(tensor.shape)}, expected {tuple(template[key].shape)}; {remedy}"
+            )
+
+
+def read_weights(name: str) -> dict[str, Tensor]:
+    """The state dict behind a network's name or path, as it was saved; no code in the file is run.
+
+    Raises:
+        WeightsError: when there is no such network, or its file cannot be read or downloaded.
+    """
+    if name in DOWNLOADS:
+        return fetch_weights(name)
+    if name == "compact":
+        with as_file(files("nst_lessons") / "weights" / "compact.safetensors") as path:
+            return read_checkpoint(path)
+    path = Path(name)
+    if path.suffix or path.exists():
+        return read_checkpoint(path)
+    raise WeightsError(f"unknown network {name!r}; choose compact, {', '.join(DOWNLOADS)} or the path of a checkpoint")
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Read a ``.safetensors`` or torch checkpoint onto the processor; tensors only, never code.
+
+    Raises:
+        WeightsError: when the file is missing, damaged, or holds something else.
+    """
+    if not path.is_file():
+        raise WeightsError(f"no checkpoint at {path}; give an existing .pth or .safetensors file")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        safetensors.SafetensorError,
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        OSError,
+    ) as error:
+        raise WeightsError(
+            f"{path} is damaged or no checkpoint ({type(error).__name__}); delete it and fetch or copy it anew"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise WeightsError(f"{path} holds no state dict; save one with torch.save(model.state_dict(), path)")
+    return state
+
+
+def cached_weights(name: str) -> Path:
+    """Where torch keeps (or would keep) the downloaded weights of ``vgg16`` or ``vgg19``."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(DOWNLOADS[name].url).name
+
+
+def fetch_weights(name: str) -> dict[str, Tensor]:
+    """Read torchvision's weights from torch's cache, downloading them first where needed (hash checked).
+
+    Raises:
+        WeightsError: when the download fails or the cached file is damaged.
+    """
+    path = cached_weights(name)
+    if path.exists():
+        return read_checkpoint(path)
+    print(f"downloading {name} (about {DOWNLOAD_MEGABYTES} MB, once) to {path}")
+    try:
+        with socket_timeout(SOCKET_TIMEOUT_SECONDS):
+            return DOWNLOADS[name].get_state_dict(progress=True, check_hash=True, weights_only=True, map_location="cpu")
+    except (OSError, RuntimeError) as error:
+        # Only the reason, not the traceback: a classroom without internet is no defect of the program.
+        raise WeightsError(
+            f"could not download the weights of {name} ({error}). Use the network that is shipped with the package, "
+            f'load_backbone("compact"); or run `nst-lessons fetch {name}` where there is internet and copy the file '
+            f"to {path}; or give the path of a local checkpoint"
+        ) from None
+
+
+@contextmanager
+def socket_timeout(seconds: float) -> Iterator[None]:
+    """Bound every network wait; torch's downloader sets no limit of its own."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,132 @@
+"""Losses: the distance of features (content), of their statistics (style), and the roughness of an image.
+
+Features are dicts ``{layer: (B, C, H, W)}``. A target is a dict with the layers that count. By default losses are
+*relative*: 0 is a perfect match, 1 is as bad as no features at all, on every layer of every network.
+
+Gatys, Ecker and Bethge, "Image Style Transfer Using Convolutional Neural Networks" (CVPR 2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+Features = Mapping[str, Tensor]
+Weights = Mapping[str, float]
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """Which channels fire together, wherever that is: ``G = F F^T / (H W)``, one for each item of the batch.
+
+    Gatys et al. (2016), equation 3, do not divide; the mean over positions lets images of different sizes be compared.
+
+    Args:
+        features: ``(B, C, H, W)``.
+
+    Returns:
+        ``(B, C, C)``, symmetric.
+    """
+    F = features.flatten(2)
+    return F @ F.mT / F.shape[-1]
+
+
+def mean_and_deviation(features: Tensor) -> Tensor:
+    """Each channel's mean and standard deviation over the positions: a style without co-activations.
+
+    Li, Wang, Liu and Hou, "Demystifying Neural Style Transfer" (2017), match these instead of the Gram matrix.
+
+    Args:
+        features: ``(B, C, H, W)``.
+
+    Returns:
+        ``(B, 2, C)``.
+    """
+    F = features.flatten(2)
+    return torch.stack([F.mean(2), F.std(2, correction=0)], dim=1)
+
+
+def relative_error(x: Tensor, target: Tensor) -> Tensor:
+    """``|x - t|^2 / |t|^2``: 0 is a perfect match, 1 is as bad as all zeros; a scalar.
+
+    Gatys et al. (2016), equation 1, take ``1/2 |x - t|^2``, whose size differs fiftyfold from layer to layer.
+    """
+    # A layer that is silent on the target has no scale of its own.
+    scale = target.square().sum().clamp_min(torch.finfo(target.dtype).tiny)
+    return (x - target).square().sum() / scale
+
+
+def content_loss(features: Features, target: Features, *, weights: Weights | None = None) -> Tensor:
+    """Distance of features, ``sum over l of w_l |F_l - P_l|^2 / |P_l|^2``: Gatys et al. (2016), equation 1, relative.
+
+    Args:
+        features: ``{layer: tensor}``, at least the target's layers.
+        target: ``{layer: tensor}`` of the same shapes.
+        weights: ``{layer: w}``; by default equal weights that sum to 1.
+
+    Returns:
+        A scalar; 0 for equal features.
+
+    Raises:
+        ValueError: when a layer's features and target differ in shape, or a layer or weight is missing.
+    """
+    weights = dict.fromkeys(target, 1 / max(1, len(target))) if weights is None else weights
+    check_match(features, target, weights)
+    return torch.stack([weights[layer] * relative_error(features[layer], target[layer]) for layer in target]).sum()
+
+
+def style_loss(
+    features: Features,
+    target: Features,
+    statistic: Callable[[Tensor], Tensor] = gram_matrix,
+    *,
+    weights: Weights | None = None,
+) -> Tensor:
+    """The content loss of the statistics: positions are gone, co-activations stay.
+
+    Gatys et al. (2016), equations 4 and 5, relative to the target.
+
+    Args:
+        features: ``{layer: (B, C, H, W)}``, at least the target's layers.
+        target: ``{layer: statistic of the painting's features}``.
+        statistic: what of a layer's features makes the style.
+        weights: ``{layer: w}``; by default equal weights that sum to 1, the paper's 1/5.
+
+    Returns:
+        A scalar; 0 for equal statistics.
+    """
+    statistics = {layer: statistic(features[layer]) for layer in target if layer in features}
+    return content_loss(statistics, target, weights=weights)
+
+
+def total_variation(image: Tensor) -> Tensor:
+    """Mean squared difference of neighbouring pixels, downwards plus across: 2 for a checkerboard of 0 and 1.
+
+    Mahendran and Vedaldi, "Understanding Deep Image Representations by Inverting Them" (2015), equation 4 with
+    beta = 2; the mean lets images of different sizes be compared.
+
+    Args:
+        image: ``(B, C, H, W)``, at least 2 pixels a side.
+
+    Returns:
+        A scalar.
+    """
+    down, across = image.diff(dim=-2), image.diff(dim=-1)
+    return down.square().mean() + across.square().mean()
+
+
+def check_match(features: Features, target: Features, weights: Weights) -> None:
+    """Raise ValueError, saying which layer, unless every target has features of its shape and a weight."""
+    if not target:
+        raise ValueError("the target has no layers; ask the backbone for at least one")
+    for layer in target:
+        if layer not in features:
+            raise ValueError(f"no features of {layer!r}, only of {', '.join(features)}; ask the backbone for it too")
+        if layer not in weights:
+            raise ValueError(f"no weight for {layer!r}, only for {', '.join(weights)}")
+        if features[layer].shape != target[layer].shape:
+            raise ValueError(
+                f"{layer}: the features' shape {tuple(features[layer].shape)} differs from the target's "
+                f"{tuple(target[layer].shape)}; compare images of one size, or statistics"
+            )
