@@ -1,0 +1,54 @@
+"""Run notebooks from a fresh kernel and store them with their pictures: ``python .ci/store_notebooks.py [FILE ...]``.
+
+What belongs to a live session is left out: widget state (GitHub calls such a file invalid), widget views and progress
+bars. An error stops the storing and leaves the file as it was.
+"""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+LIMIT_MEGABYTES = 3.0
+
+
+def seconds(cell: nbformat.NotebookNode) -> float:
+    """How long a cell ran."""
+    times = cell.metadata.pop("execution", {})
+    stamps = [times.get(f"iopub.{name}") for name in ("execute_input", "status.idle")]
+    if not all(stamps):
+        return 0.0
+    began, ended = (datetime.fromisoformat(stamp.replace("Z", "+00:00")) for stamp in stamps)
+    return (ended - began).total_seconds()
+
+
+def store(path: Path) -> None:
+    """Execute one notebook in its folder and write it back."""
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}}).execute()
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata["language_info"] = {"name": "python"}
+    total = 0.0
+    for n, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
+        cell.outputs = [
+            output
+            for output in cell.outputs
+            if WIDGET not in output.get("data", {}) and output.get("name") != "stderr"
+        ]
+        total += (spent := seconds(cell))
+        if spent > 1:
+            print(f"  cell {n}: {spent:.0f} s  {cell.source.strip().splitlines()[0][:70]}")
+    text = nbformat.writes(notebook) + "\n"
+    megabytes = len(text) / 1e6
+    print(f"{path}: {total:.0f} s, {megabytes:.2f} MB")
+    if megabytes > LIMIT_MEGABYTES:
+        raise SystemExit(f"{path} would be larger than {LIMIT_MEGABYTES} MB; draw smaller figures")
+    path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or sorted(Path("notebooks").glob("*.ipynb")):
+        store(Path(name))
