@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from http.client import HTTPException
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
@@ -28,7 +29,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, in the o
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # ImageNet's on the scale 0-255, in the order B, G, R
 
 MIN_SIDE = 16  # a VGG halves the image four times before its deepest block
-MAX_PIXELS = 64_000_000  # 0.8 GB as float32
+MAX_PIXELS = 64_000_000  # 0.8 GB as float32, and about twice that while it is decoded
 MAX_BYTES = 100_000_000
 DOWNLOAD_SECONDS = 30.0
 WHITES = {"bool": 1, "uint8": 255, "uint16": 65535, "float16": 1, "float32": 1, "float64": 1}
@@ -201,7 +202,10 @@ def download(url: str) -> bytes:
     thread.join(DOWNLOAD_SECONDS)
     if thread.is_alive():
         raise ImageError(f"did not arrive within {DOWNLOAD_SECONDS:g} seconds; a local file would do")
-    return result.result()
+    try:
+        return result.result()
+    except (OSError, HTTPException) as error:
+        raise ImageError(f"{error}; the http(s) address of an image, or a local file, would do") from error
 
 
 def fetch(url: str) -> bytes:
@@ -232,7 +236,6 @@ def from_pil(picture: Image.Image) -> Tensor:
     """Turn a PIL image of any mode into an image tensor, upright and in sRGB."""
     check_pixels(picture.height, picture.width)  # of the header, before anything is decoded
     picture = ImageOps.exif_transpose(picture)
-    check_pixels(picture.height, picture.width)  # an icon's header need not tell the truth
     if picture.mode == "I":
         levels = np.asarray(picture)
         if levels.min() < 0 or levels.max() > 65535:
@@ -284,11 +287,11 @@ def from_array(array: NDArray[Any]) -> Tensor:
     check_pixels(pixels.shape[0], pixels.shape[1])
     if array.dtype.kind == "f" and not 0 <= array.min() <= array.max() <= 1:
         raise ImageError(f"values from {array.min():g} to {array.max():g}; floats from 0 to 1 would do")
-    planes = pixels.transpose(2, 0, 1).astype(np.float32, order="C") / WHITES[array.dtype.name]
-    image = torch.from_numpy(planes).unsqueeze(0)
+    planes = pixels.transpose(2, 0, 1).astype(np.float32, order="C")
+    image = torch.from_numpy(planes).unsqueeze(0).div_(WHITES[array.dtype.name])
     if image.shape[1] == 4:
         alpha = image[:, 3:]
-        image = alpha * image[:, :3] + (1 - alpha)
+        image = image[:, :3].mul_(alpha).add_(1 - alpha)  # in place: a photo may take a gigabyte
     return image.expand(1, 3, -1, -1).contiguous()
 
 

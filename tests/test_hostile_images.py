@@ -56,9 +56,7 @@ FILES = {(f, mode): encoded(f, mode) for f in sorted(Image.SAVE) for mode in MOD
 BY_FORMAT = {f: [data for (name, _), data in FILES.items() if name == f] for f, _ in FILES}
 
 
-@pytest.mark.parametrize(
-    "file_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "JPEG2000"]
-)
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "JPEG2000"])
 def test_common_formats_are_read_whole_and_refused_cut_short(file_format):
     data = encoded(file_format)
     assert readable(data)
@@ -68,9 +66,7 @@ def test_common_formats_are_read_whole_and_refused_cut_short(file_format):
 
 @pytest.mark.parametrize("file_format", BY_FORMAT)
 @given(draw=st.data())
-@settings(
-    max_examples=int(os.environ.get("FUZZ_EXAMPLES", 60)), deadline=None, derandomize=True, database=None
-)
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
 def test_cut_and_mutated_files(file_format, draw):
     data = bytearray(draw.draw(st.sampled_from(BY_FORMAT[file_format])))
     near_the_header = st.integers(0, min(len(data), 200) - 1)
@@ -361,9 +357,7 @@ def straight_to_the_server(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
-@pytest.mark.parametrize(
-    "path", ["photo", "once", "stream", "agent", "photo/with space/and ü.png?size=1#top"]
-)
+@pytest.mark.parametrize("path", ["photo", "once", "stream", "agent", "photo/with space/and ü.png?size=1#top"])
 def test_an_address(path, server):
     torch.testing.assert_close(load_image(f"{server}/{path}"), load_image(PIXELS))
 
@@ -384,8 +378,8 @@ def test_an_address_in_capitals(server):
         ("broken", "cannot be read"),
         ("short", "cannot be read"),
         ("large", "1000000000000 bytes; at most 100 MB would do"),
-        ("garbage", "cannot be read"),
-        ("nosuchmethod", "cannot be read"),
+        ("garbage", r"the http\(s\) address of an image, or a local file, would do"),
+        ("nosuchmethod", r"the http\(s\) address of an image, or a local file, would do"),
     ],
 )
 def test_answers_that_are_no_image(path, said, server):
@@ -418,10 +412,14 @@ def test_slow_answers_are_given_up(path, server, monkeypatch):
         "http://",
         "http://127.0.0.1:1/photo.png",
         "http://127.0.0.1:99999/photo.png",
-        "http://[::1/photo.png",
-        "://photo.png",
     ],
 )
 def test_addresses_that_lead_nowhere(address):
+    with pytest.raises(ImageError, match=r"the http\(s\) address of an image, or a local file, would do"):
+        load_image(address)
+
+
+@pytest.mark.parametrize("address", ["http://[::1/photo.png", "://photo.png"])
+def test_addresses_that_are_none(address):
     with pytest.raises(ImageError, match="would do"):
         load_image(address)

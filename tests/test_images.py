@@ -159,6 +159,7 @@ def test_grey_of_8_bits(pixels):
     loaded = load_image(encoded(Image.fromarray(grey)))
     expected = np.repeat(grey[None, None] / 255, 3, axis=1)
     np.testing.assert_allclose(loaded.numpy(), expected, atol=1e-7)
+    assert loaded.is_contiguous()
 
 
 def test_black_and_white_of_1_bit(pixels):
@@ -290,9 +291,7 @@ def test_the_icc_profile_is_applied(file_format):
     options = {"lossless": True} if file_format == "WEBP" else {}
     picture = flat("RGB", (255, 0, 0))
     plain = load_image(encoded(picture, file_format, **options))
-    swapped = load_image(
-        encoded(picture, file_format, icc_profile=profile_with_red_and_blue_swapped(), **options)
-    )
+    swapped = load_image(encoded(picture, file_format, icc_profile=profile_with_red_and_blue_swapped(), **options))
     assert colour_of(plain) == pytest.approx([1, 0, 0], abs=0.02)
     assert colour_of(swapped) == pytest.approx([0, 0, 1], abs=0.02)
 
@@ -335,9 +334,7 @@ def test_size_is_the_longer_side(size, expected, pixels, image):
     assert torch.equal(load_image(pixels, size), resize(load_image(pixels), size))
 
 
-@pytest.mark.parametrize(
-    "size", [0, -1, 2.5, "256", float("nan"), 10**400, (0, 5), (5,), (1, 2, 3), (5.0, 5)]
-)
+@pytest.mark.parametrize("size", [0, -1, 2.5, "256", float("nan"), 10**400, (0, 5), (5,), (1, 2, 3), (5.0, 5)])
 def test_sizes_that_are_none(size, image):
     with pytest.raises(ImageError, match="give the longer side in pixels"):
         resize(image, size)
