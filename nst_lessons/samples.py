@@ -328,7 +328,7 @@ def _woodblock_wave(rng: Generator, n: int) -> Image.Image:
         back, face = ((left, top) + stretch * (_smooth(c) + rng.normal(0, 0.008, 2)) for c in (climb, hollow))
         _fill(canvas, [np.concatenate([back, face[::-1]])], blue)
         for k in np.linspace(0.06, 0.98, 26):
-            stripe = ((1 - k) * back + k * face)[None, rng.integers(18) : 121 - rng.integers(8)]
+            stripe = ((1 - k) * back + k * face)[None, rng.integers(9) : 121 - rng.integers(8)]
             tint = (indigo, pale)[rng.integers(2)]
             _fill(canvas, _ribbons(stripe, scale * rng.uniform(0.01, 0.032), taper=0.5), tint)
         _fill(canvas, _ribbons(np.stack([back, face]), 0.011 * scale, taper=0.3), indigo)
