@@ -126,8 +126,8 @@ class Evaluator:
             terms = self.loss_fn(variable)
             total = torch.stack([term.reshape(()) for term in terms.values()]).sum()
             (gradient,) = torch.autograd.grad(total, variable)
-        losses = {name: float(term) for name, term in terms.items()}
-        self.record(index, image, losses, float(total))
+        losses = {name: float(term.detach()) for name, term in terms.items()}
+        self.record(index, image, losses, float(total.detach()))
         if not torch.isfinite(gradient).all():
             raise _Stop(
                 f"the gradient was no longer finite at step {index}; a smaller weight or learning rate would do"
@@ -137,7 +137,7 @@ class Evaluator:
                 raise _Stop(f"{reason} at step {index}")
         if index - self.best_step >= STALL_STEPS:
             raise _Stop(f"the loss has not fallen since step {self.best_step}")
-        return float(total), gradient
+        return float(total.detach()), gradient.contiguous()  # a channels-last network gives it channels last
 
     def record(self, index: int, image: Tensor, losses: dict[str, float], total: float) -> None:
         """Enter a step into the books.
@@ -182,6 +182,7 @@ def walk_lbfgs(evaluate: Evaluator, image: Tensor, learning_rate: float) -> None
         [image],
         lr=learning_rate,
         max_iter=1,
+        max_eval=26,  # newer releases of torch take the line search's limit, 25 elsewhere, from here
         tolerance_grad=0,
         tolerance_change=0,
         line_search_fn="strong_wolfe",
