@@ -9,7 +9,6 @@ Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image 
 from __future__ import annotations
 
 import os
-import pickle
 import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +16,6 @@ from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -193,14 +191,9 @@ def default_device() -> torch.device:
 
 def architecture(weights: Mapping[str, Tensor]) -> tuple[list[int], list[int]]:
     """Widths and depths of the VGG whose weights are ``{"conv1_1.weight": ..., "conv1_1.bias": ..., ...}``."""
-    widths: list[int] = []
-    depths: list[int] = []
-    for key, tensor in weights.items():
-        if key.endswith("_1.weight"):
-            widths.append(len(tensor))
-            depths.append(0)
-        depths[-1] += key.endswith(".weight")
-    return widths, depths
+    widths = [len(tensor) for key, tensor in weights.items() if key.endswith("_1.weight")]
+    blocks = range(1, len(widths) + 1)
+    return widths, [sum(key.startswith(f"conv{n}_") and key.endswith("weight") for key in weights) for n in blocks]
 
 
 def name_convolutions(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
@@ -212,22 +205,22 @@ def name_convolutions(state: Mapping[str, Tensor], source: str) -> dict[str, Ten
     Raises:
         WeightsError: when the checkpoint is not a plain VGG.
     """
-    named = {key: tensor.float() for key, tensor in state.items() if re.fullmatch(r"conv\d+_\d+\.(weight|bias)", key)}
-    numbered = {
-        int(match[1]): key.removesuffix(".weight")
-        for key in state
-        if (match := re.fullmatch(r"(?:features\.)?(\d+)\.weight", key))
-    }
+    named = {key: tensor for key, tensor in state.items() if re.fullmatch(r"conv\d+_\d+\.(weight|bias)", key)}
     if not named:
+        numbers = {key: int(match[1]) for key in state if (match := re.fullmatch(r"(?:features\.)?(\d+)\..*", key))}
         block, i, previous = 1, 0, -2
-        for number in sorted(numbered):
-            block, i = (block, i + 1) if number - previous == 2 else (block + 1, 1)
-            for part in ("weight", "bias"):
-                if f"{numbered[number]}.{part}" in state:
-                    named[f"conv{block}_{i}.{part}"] = state[f"{numbered[number]}.{part}"].float()
-            previous = number
-    check_is_vgg(named, source)
-    return named
+        for number in sorted(set(numbers.values())):
+            block, i, previous = (block, i + 1, number) if number - previous == 2 else (block + 1, 1, number)
+            parts = (key for key in numbers if numbers[key] == number)
+            named |= {f"conv{block}_{i}.{key.rpartition('.')[2]}": state[key] for key in parts}
+    weights = {key: named[key].float() for key in sorted(named, key=position_in_vgg)}
+    check_is_vgg(weights, source)
+    return weights
+
+
+def position_in_vgg(key: str) -> tuple[int, ...]:
+    """Sort ``conv2_1.weight`` after ``conv1_10.bias``, and a layer's weight before its bias."""
+    return *map(int, re.findall(r"\d+", key)), key.endswith("bias")
 
 
 def check_is_vgg(weights: Mapping[str, Tensor], source: str) -> None:
@@ -239,16 +232,14 @@ def check_is_vgg(weights: Mapping[str, Tensor], source: str) -> None:
     remedy = "a checkpoint of torchvision's vgg11, vgg13, vgg16 or vgg19 (without batch norm) would do"
     if not weights:
         raise WeightsError(f"{source} holds no VGG convolutions; {remedy}")
-    if "conv1_1.weight" not in weights:
-        raise WeightsError(f"{source} has no conv1_1; {remedy}")
-    template = Backbone(*architecture(weights)).state_dict()
-    if list(template) != list(weights):
-        odd = sorted(set(template) ^ set(weights)) or ["the order of the layers"]
+    widths, depths = architecture(weights)
+    expected = Backbone(widths, depths).state_dict() if widths and all(depths) else {}
+    if odd := sorted(expected.keys() ^ weights.keys()):
         raise WeightsError(f"{source} is not a plain VGG (see {', '.join(odd)}); {remedy}")
     for key, tensor in weights.items():
-        if tensor.shape != template[key].shape:
+        if tensor.shape != expected[key].shape:
             raise WeightsError(
-                f"{source}: {key} has shape {tuple(tensor.shape)}, expected {tuple(template[key].shape)}; {remedy}"
+                f"{source}: {key} has shape {tuple(tensor.shape)}, expected {tuple(expected[key].shape)}; {remedy}"
             )
 
 
@@ -281,14 +272,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        safetensors.SafetensorError,
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        OSError,
-    ) as error:
+    except Exception as error:  # a foreign file can make the readers stumble in any way
         raise WeightsError(
             f"{path} is damaged or no checkpoint ({type(error).__name__}); delete it and fetch or copy it anew"
         ) from error

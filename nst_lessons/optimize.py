@@ -20,6 +20,8 @@ from tqdm.auto import tqdm
 LossFunction = Callable[[Tensor], Mapping[str, Tensor]]
 STALL_STEPS = 50
 STALL_FRACTION = 1e-7
+LBFGS_HISTORY = 50
+LINE_SEARCH_STEPS = 25
 
 
 @dataclass(frozen=True)
@@ -177,14 +179,15 @@ def walk_lbfgs(evaluate: Evaluator, image: Tensor, learning_rate: float) -> None
 
     Never clamped on the way: a jump of the image would falsify the curvature that L-BFGS has gathered.
     """
-    # Relative losses have gradients of about 1e-6 a pixel, where torch's default tolerances would stop at once.
     optimizer = torch.optim.LBFGS(
         [image],
         lr=learning_rate,
         max_iter=1,
-        max_eval=26,  # newer releases of torch take the line search's limit, 25 elsewhere, from here
+        max_eval=1 + LINE_SEARCH_STEPS,
+        # Relative losses have gradients of about 1e-6 a pixel, where torch's default tolerances would stop at once.
         tolerance_grad=0,
         tolerance_change=0,
+        history_size=LBFGS_HISTORY,
         line_search_fn="strong_wolfe",
     )
     last: tuple[Tensor, float, Tensor] | None = None
@@ -218,9 +221,9 @@ def walk_scipy(evaluate: Evaluator, image: Tensor, learning_rate: float) -> None
         image.detach().cpu().double().numpy().ravel(),
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": evaluate.steps, "maxfun": 2 * evaluate.steps, "ftol": 0, "gtol": 0, "maxcor": 20},
+        options={"maxiter": evaluate.steps, "maxfun": 2 * evaluate.steps, "ftol": 0, "gtol": 0, "maxcor": LBFGS_HISTORY},
     )
-    raise _Stop(f"L-BFGS-B ended: {outcome.message}")
+    raise _Stop(f"L-BFGS-B ended at step {len(evaluate.history.losses) - 1}: {outcome.message}")
 
 
 OPTIMIZERS: dict[str, tuple[Callable[[Evaluator, Tensor, float], None], float]] = {
