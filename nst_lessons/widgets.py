@@ -1,0 +1,508 @@
+"""Explorers: the lessons' controls, over plain functions that turn settings into pictures and words.
+
+Each ``explore_*`` function returns a widget to stand as a cell's last expression. What it shows comes from a
+``render_*`` function of the same name, which knows nothing of widgets: panels ``{caption: image}`` and a text that
+says in words and numbers what is to be seen, for those who cannot see it.
+
+Only what ipywidgets 7.7 (Google Colab) and 8 (JupyterLab) share is used. Pictures are PNG bytes in an `Image`, never
+an `Output`: a thread may set them, and nothing flickers.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import escape
+from inspect import signature
+from threading import Event, Thread
+from typing import Any, TypeAlias
+
+import ipywidgets as widgets
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from nst_lessons.backbones import Backbone, load_backbone
+from nst_lessons.images import MEAN, ImageError, deprocess, load_image, per_channel, preprocess, resize
+from nst_lessons.optimize import History, Result, Step
+from nst_lessons.plots import to_png
+from nst_lessons.recipes import CONTENT_LAYERS, style_transfer
+from nst_lessons.samples import PAINTINGS, PHOTOS, sample
+from nst_lessons.visualize import activation_overlay, layer_sensitivity, top_channels
+
+Panels: TypeAlias = Mapping[str, Tensor]
+
+PANEL = 320  # the side of a picture on the page, in pixels
+THUMBNAIL = 160  # the side of a chosen picture
+CONTROLS = 340  # the width of the column of controls, in pixels
+SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512)
+REFRESH_SECONDS = 0.3
+DEFAULTS = {name: parameter.default for name, parameter in signature(style_transfer).parameters.items()}
+WIDE = {"description_width": "110px"}
+DASHES = ("none", "8 4", "2 3")
+
+# What the network is given, when all is well and when not: (image, convention) -> its input.
+MISTAKES: dict[str, Callable[[Tensor, str], Tensor]] = {
+    "none": preprocess,
+    "channels swapped": lambda image, convention: preprocess(image.flip(1), convention),
+    "0 to 255 instead of 0 to 1": lambda image, convention: preprocess(255 * image, convention),
+    "means swapped": lambda image, convention: preprocess(
+        image + per_channel(MEAN, image) - per_channel(MEAN[::-1], image), convention
+    ),
+    "no normalisation": lambda image, convention: image,
+    "the other convention": lambda image, convention: preprocess(
+        image, "caffe" if convention == "torchvision" else "torchvision"
+    ),
+}
+
+
+def explore_preprocessing(photo: Tensor, backbone: Backbone | None = None) -> widgets.VBox:
+    """Lesson 1: what the network is given, for a size, a convention and a deliberate mistake.
+
+    Args:
+        photo: ``(1, 3, H, W)`` in [0, 1].
+        backbone: whose features are compared; by default the compact one.
+    """
+    network = backbone or load_backbone()
+    height, width = photo.shape[-2:]
+    largest = max(height, width)
+    smallest = max(network.stride.values()) * largest / min(height, width)
+    sizes = [size for size in SIZES if smallest <= size < largest] + [largest]
+    controls = {
+        "size": slider("size", sizes, sizes[-1]),
+        "antialias": widgets.Checkbox(value=True, description="antialias", style=WIDE, layout=fill()),
+        "convention": menu("convention", ("torchvision", "caffe")),
+        "mistake": menu("mistake", MISTAKES),
+    }
+    return explorer(lambda **settings: render_preprocessing(network, photo, **settings), controls)
+
+
+@torch.no_grad()
+def render_preprocessing(
+    backbone: Backbone, photo: Tensor, *, size: int, antialias: bool, convention: str, mistake: str
+) -> tuple[Panels, str]:
+    """The photo, the image that a network takes its input for, and how far this puts its features wrong.
+
+    Args:
+        backbone: stands for a network that was trained in the convention.
+        photo: ``(1, 3, H, W)`` in [0, 1].
+        size: the longer side that it is given, in pixels.
+        antialias: see `nst_lessons.images.resize`.
+        convention: "torchvision" or "caffe".
+        mistake: one of `MISTAKES`.
+    """
+    x = MISTAKES[mistake](resize(photo, size, antialias=antialias), convention)
+    # Whatever is in its input, the network reads it by the convention.
+    seen = deprocess(x, convention)
+    layers = backbone.layers_by_block("relu", 1)
+    changes = layer_sensitivity(backbone, resize(photo, size), {"seen": seen}, layers)["seen"]
+    height, width = x.shape[-2:]
+    text = (
+        f"The network is given {width} x {height} pixels with values from {x.min():.4g} to {x.max():.4g}, "
+        f"mean {x.mean():.3g} (convention: {convention}; mistake: {mistake}; "
+        f"{'with' if antialias else 'without'} antialiasing). "
+        "By so much do its features differ from those of the properly prepared photo; "
+        "a full bar is as wrong as no features at all:"
+    )
+    return {"the photo": photo, "what the network takes it for": seen}, paragraph(text) + bars(changes)
+
+
+def explore_features(backbone: Backbone, photo: Tensor) -> widgets.VBox:
+    """Lesson 2: any channel of any layer over the photo.
+
+    Args:
+        backbone: gives the features, of all layers in one forward pass.
+        photo: ``(1, 3, H, W)`` in [0, 1].
+    """
+    layers = [layer for layer in backbone.layers if backbone.stride[layer] <= min(photo.shape[-2:])]
+    with torch.no_grad():
+        features = {layer: maps.cpu() for layer, maps in backbone(photo, layers).items()}
+    layer = menu("layer", layers, "relu3_1" if "relu3_1" in layers else layers[-1])
+    channel = whole("channel", 0, 0, 1)
+    strongest = widgets.Button(description="strongest channel", icon="arrow-up", layout=fill())
+
+    def go_to_strongest(_: object = None) -> None:
+        channel.max = backbone.channels[layer.value] - 1
+        channel.value = top_channels(features[layer.value], 1)[0]
+
+    go_to_strongest()
+    strongest.on_click(go_to_strongest)
+    layer.observe(go_to_strongest, "value")
+    return explorer(
+        lambda **settings: render_features(backbone, photo, features, **settings),
+        {"layer": layer, "channel": channel},
+        [strongest],
+    )
+
+
+def render_features(
+    backbone: Backbone, photo: Tensor, features: Mapping[str, Tensor], *, layer: str, channel: int
+) -> tuple[Panels, str]:
+    """One channel's activation, over the photo and by itself, with its shape, receptive field and statistics.
+
+    Args:
+        backbone: that the features are from.
+        photo: ``(1, 3, H, W)`` in [0, 1].
+        features: ``{layer: (1, C, h, w)}`` of the photo.
+        layer: which layer.
+        channel: which of its C channels.
+    """
+    maps = features[layer]
+    activation = maps[:, channel : channel + 1]
+    low, high = float(activation.min()), float(activation.max())
+    grey = ((activation - low) / max(high - low, 1e-12)).expand(-1, 3, -1, -1)
+    ranking = top_channels(maps, maps.shape[1])
+    field, stride = backbone.receptive_field[layer], backbone.stride[layer]
+    text = (
+        f"{layer} has shape {tuple(maps.shape)}: {maps.shape[1]} channels of {maps.shape[3]} x {maps.shape[2]} values, "
+        f"one every {stride} pixel{'s' if stride > 1 else ''}, each seeing {field} x {field} pixels of the photo. "
+        f"Channel {channel}: values from {low:.3g} to {high:.3g}, mean {activation.mean():.3g}, "
+        f"above zero at {(activation > 0).float().mean():.0%} of the places; "
+        f"number {ranking.index(channel) + 1} of {len(ranking)} by mean activation. "
+        f"The strongest: {', '.join(map(str, ranking[:5]))}."
+    )
+    captions = "bright where the channel is active", f"{layer}, channel {channel}"
+    return dict(zip(captions, (activation_overlay(photo, activation), grey), strict=True)), paragraph(text)
+
+
+def explore_reconstructions(results: Mapping[str, Result], original: Tensor | None = None) -> widgets.VBox:
+    """Lessons 3 and 4: step through the snapshots of runs.
+
+    Args:
+        results: runs by name, such as the layer; each with snapshots, from ``reconstruct_content(...,
+            snapshots=range(0, 150, 10))``.
+        original: ``(1, 3, H, W)`` in [0, 1], shown beside them.
+
+    Raises:
+        ValueError: when there is no run, or one has no snapshots.
+    """
+    bare = [name for name, result in results.items() if not result.history.snapshots]
+    if bare or not results:
+        raise ValueError(f"no snapshots of {', '.join(bare) or 'any run'}; make runs with snapshots=range(0, 150, 10)")
+    steps = {name: sorted(result.history.snapshots) for name, result in results.items()}
+    name = menu("layers", results)
+    step = slider("step", steps[name.value], steps[name.value][-1])
+    play = widgets.Play(min=0, max=len(step.options) - 1, value=step.index, interval=400, description="play the run")
+    widgets.link((play, "value"), (step, "index"))
+
+    def change_run(_: object) -> None:
+        if list(step.options) != steps[name.value]:
+            play.max = len(steps[name.value]) - 1
+            step.options = steps[name.value]
+
+    name.observe(change_run, "value")
+    return explorer(
+        lambda **settings: render_reconstruction(results, original, **settings), {"name": name, "step": step}, [play]
+    )
+
+
+def render_reconstruction(
+    results: Mapping[str, Result], original: Tensor | None, *, name: str, step: int
+) -> tuple[Panels, str]:
+    """The snapshot of one step of one run, beside the original if there is one, and the loss at that step."""
+    result = results[name]
+    history, total = result.history, result.history.totals[step]
+    text = (
+        f"{name}, step {step} of {len(history.totals) - 1}: loss {total:.3g}, "
+        f"{total / max(history.totals[0], 1e-30):.2%} of the loss at the start. It ended: {result.stopped}."
+    )
+    panels = {"the original": original} if original is not None else {}
+    curves = loss_curves(history.losses, at=step)
+    return {f"step {step}": history.snapshots[step]} | panels, paragraph(text) + curves
+
+
+class PictureChooser:
+    """A menu of samples, an upload of the reader's own, and a thumbnail of what is chosen."""
+
+    def __init__(self, label: str, samples: Iterable[str]) -> None:
+        self.label = label
+        self.own: dict[str, bytes] = {}
+        self.menu = menu(label, samples)
+        self.upload = widgets.FileUpload(accept="image/*", description=f"your own {label}", layout=fill())
+        self.thumbnail = frame(THUMBNAIL)
+        self.words = widgets.HTML()
+        self.view = widgets.VBox([self.thumbnail, self.menu, self.upload, self.words])
+        self.menu.observe(self.update, "value")
+        self.upload.observe(self.take, "value")
+        self.update()
+
+    def load(self, size: int) -> Tensor:
+        """The chosen picture, ``(1, 3, H, W)``, its longer side of `size` pixels.
+
+        Raises:
+            ImageError: when its shorter side is too small.
+        """
+        name = self.menu.value
+        return load_image(self.own[name] if name in self.own else sample(name, size), size)
+
+    def update(self, _: object = None) -> None:
+        """Show what is chosen."""
+        show(self.thumbnail, self.load(THUMBNAIL), f"the {self.label}: {self.menu.value}")
+
+    def take(self, _: object = None) -> None:
+        """Add an uploaded picture to the menu and choose it, or say why it cannot be used."""
+        self.words.value = ""
+        for name, data in uploaded_files(self.upload.value):
+            try:
+                load_image(data, THUMBNAIL)
+            except ImageError as error:
+                self.words.value = paragraph(f"{name} cannot be used. {error}")
+                continue
+            self.own[name] = data
+            self.menu.options = list(dict.fromkeys([*self.menu.options, name]))
+            self.menu.value = name
+
+
+def uploaded_files(value: Any) -> list[tuple[str, bytes]]:
+    """Names and contents of a FileUpload's value: ipywidgets 7 has a dict by name, 8 a tuple of dicts."""
+    if isinstance(value, Mapping):
+        return [(name, bytes(file["content"])) for name, file in value.items()]
+    return [(file["name"], bytes(file["content"])) for file in value]
+
+
+def explore_transfer(backbone: Backbone) -> widgets.VBox:
+    """Lesson 5: a transfer, with the weights, layers and pictures of one's choice, while one watches.
+
+    The run is in a thread: the kernel stays free for other cells. Stop ends it with the best image so far.
+
+    Args:
+        backbone: gives the features.
+    """
+    photo, painting = PictureChooser("photo", PHOTOS), PictureChooser("painting", PAINTINGS)
+    layers = [layer for layer in backbone.layers if layer.startswith("relu")]
+    ratio = widgets.FloatLogSlider(
+        value=DEFAULTS["alpha"] / DEFAULTS["beta"],
+        min=-3,
+        max=2,
+        step=0.1,
+        description="alpha / beta",
+        readout_format=".3g",
+        continuous_update=False,
+        style=WIDE,
+        layout=fill(),
+    )
+    content_layer = menu("content layer", layers, CONTENT_LAYERS[0])
+    tv = slider("total variation", sorted({0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, DEFAULTS["tv"]}), DEFAULTS["tv"])
+    size = slider("size", [size for size in SIZES if size >= 64], 192)
+    steps = whole("steps", DEFAULTS["steps"], 1, 500)
+    run = widgets.Button(description="Run", icon="play", button_style="primary", layout=fill())
+    stop = widgets.Button(description="Stop", icon="stop", disabled=True, layout=fill())
+    picture, words = frame(), widgets.HTML()
+    show(picture, photo.load(PANEL), "the transfer starts as the photo")
+    words.value = paragraph("Choose, and press Run: the picture starts as the photo and takes on the style.")
+    stopping = Event()
+
+    def work(options: dict[str, Any]) -> None:
+        losses: list[dict[str, float]] = []
+        began = shown = time.monotonic()
+
+        def watch(step: Step) -> None:
+            nonlocal shown
+            losses.append(step.losses)
+            now = time.monotonic()
+            if now - shown >= REFRESH_SECONDS or step.index == 0:
+                shown = now
+                text = progress_words(step, options["steps"], now - began)
+                show(picture, step.image, text)
+                words.value = paragraph(text) + loss_curves(losses)
+
+        def by_hand(history: History) -> str:
+            return "stopped by hand" if stopping.is_set() else ""
+
+        try:
+            result = style_transfer(backbone, **options, callback=watch, stop=by_hand, progress=False)
+        except Exception as error:  # a thread has nobody else to tell
+            words.value = paragraph(f"This run failed. {error}")
+        else:
+            text = f"Done: {result.stopped}, {result.history.seconds:.0f} s. {loss_words(result.losses)}."
+            show(picture, result.image, text)
+            words.value = paragraph(text) + loss_curves(losses) + save_link(picture.value, "transfer.png")
+        finally:
+            run.disabled, stop.disabled = False, True
+
+    def start(_: object) -> None:
+        if run.disabled:  # a second click that was on its way
+            return
+        try:
+            options = {
+                "photo": photo.load(size.value),
+                "painting": painting.load(size.value),
+                "beta": DEFAULTS["alpha"] / ratio.value,
+                "tv": tv.value,
+                "content_layers": [content_layer.value],
+                "steps": steps.value,
+            }
+        except ImageError as error:
+            words.value = paragraph(str(error))
+            return
+        stopping.clear()
+        run.disabled, stop.disabled = True, False
+        Thread(target=work, args=(options,), name="style transfer", daemon=True).start()
+
+    run.on_click(start)
+    stop.on_click(lambda _: stopping.set())
+    choices = widgets.HBox([photo.view, painting.view])
+    settings = widgets.VBox([ratio, content_layer, tv, size, steps, widgets.HBox([run, stop])])
+    return page([widgets.VBox([choices, settings]), widgets.VBox([picture, words])])
+
+
+def explorer(
+    render: Callable[..., tuple[Panels, str]], controls: Mapping[str, widgets.Widget], buttons: Iterable[Any] = ()
+) -> widgets.VBox:
+    """Controls beside the panels that ``render(**values)`` returns, its words below; drawn anew when one moves."""
+    panels, _ = render(**{name: control.value for name, control in controls.items()})
+    captions, pictures = [widgets.Label() for _ in panels], [frame() for _ in panels]
+    words = widgets.HTML()
+
+    def update(_: object = None) -> None:
+        panels, text = render(**{name: control.value for name, control in controls.items()})
+        for caption, picture, (title, image) in zip(captions, pictures, panels.items(), strict=True):
+            caption.value = title
+            show(picture, image, title)
+        words.value = text
+
+    for control in controls.values():
+        control.observe(update, "value")
+    update()
+    frames = [widgets.VBox(list(pair)) for pair in zip(captions, pictures, strict=True)]
+    return page([*controls.values(), *buttons], [row(frames), words])
+
+
+def page(controls: Sequence[Any], pictures: Sequence[Any]) -> widgets.VBox:
+    """Controls on the left, pictures and words on the right; on a narrow screen one above the other."""
+    left = widgets.VBox(controls, layout=widgets.Layout(width=f"{CONTROLS}px", margin="0 24px 12px 0"))
+    right = widgets.VBox(pictures, layout=widgets.Layout(max_width=f"{2 * PANEL + 40}px"))
+    return widgets.VBox([row([left, right])])
+
+
+def row(children: Sequence[Any]) -> widgets.HBox:
+    """Side by side, or below each other where there is no room."""
+    return widgets.HBox(children, layout=widgets.Layout(flex_flow="row wrap"))
+
+
+def fill() -> widgets.Layout:
+    """As wide as the column of controls."""
+    return widgets.Layout(width="98%")
+
+
+def menu(label: str, options: Iterable[str], value: str | None = None) -> widgets.Dropdown:
+    """A menu of names; the first is chosen unless a value is given."""
+    names = list(options)
+    return widgets.Dropdown(options=names, value=value or names[0], description=label, style=WIDE, layout=fill())
+
+
+def slider(label: str, options: Sequence[Any], value: Any) -> widgets.SelectionSlider:
+    """A slider over a few values."""
+    return widgets.SelectionSlider(
+        options=options, value=value, description=label, continuous_update=False, style=WIDE, layout=fill()
+    )
+
+
+def whole(label: str, value: int, low: int, high: int) -> widgets.IntSlider:
+    """A slider over the whole numbers from low to high."""
+    return widgets.IntSlider(
+        value=value, min=low, max=high, description=label, continuous_update=False, style=WIDE, layout=fill()
+    )
+
+
+def frame(side: int = PANEL) -> widgets.Image:
+    """Where a picture is shown, of a fixed width on the page."""
+    return widgets.Image(format="png", layout=widgets.Layout(width=f"{side}px", margin="0 8px 8px 0"))
+
+
+def show(place: widgets.Image, image: Tensor, text: str) -> None:
+    """Show an image ``(1, 3, H, W)``; the text describes it to a screen reader."""
+    place.value = to_png(enlarge(image))
+    place.tooltip = text  # ipywidgets 7 has no such trait, and takes no notice
+
+
+def enlarge(image: Tensor, side: int = PANEL) -> Tensor:
+    """Repeat the pixels of a small image a whole number of times, so that they stay visible as squares."""
+    times = max(1, side // max(image.shape[-2:]))
+    return interpolate(image.clamp(0, 1), scale_factor=times, mode="nearest") if times > 1 else image.clamp(0, 1)
+
+
+def paragraph(text: str) -> str:
+    """Text as HTML that screen readers announce when it changes."""
+    return f'<p role="status" style="line-height: 1.4; margin: 4px 0">{escape(text)}</p>'
+
+
+def bars(values: Mapping[str, float]) -> str:
+    """A table of names, bars (full at 1) and numbers, as HTML."""
+    return (
+        "<table>"
+        + "".join(
+            f'<tr><td>{escape(name)}</td><td style="width: {PANEL}px"><div style="height: 12px; border: 1px solid; '
+            f"width: {100 * min(value, 1):.1f}%; background: currentColor; box-sizing: border-box"
+            f'"></div></td><td style="text-align: right">{value:.2f}</td></tr>'
+            for name, value in values.items()
+        )
+        + "</table>"
+    )
+
+
+def loss_curves(losses: Sequence[Mapping[str, float]], at: int | None = None) -> str:
+    """The losses of a run by step, on a log scale, as an SVG drawing; terms differ by their dashes, not by colour.
+
+    Args:
+        losses: weighted terms by name, one dict a step; terms of weight 0 are left out.
+        at: a step to mark.
+    """
+    curves = {name: [terms[name] for terms in losses] for name in losses[0]}
+    curves = {name: values for name, values in curves.items() if min(values) > 0 and max(values) < math.inf}
+    if not curves:
+        return ""
+    low, high = min(map(min, curves.values())), max(map(max, curves.values()))
+    left, top, width, height = 64, 24, 2 * PANEL - 80, 110
+    per_step, per_log = width / max(1, len(losses) - 1), height / max(math.log(high / low), 1e-9)
+
+    def place(step: int, value: float) -> tuple[float, float]:
+        return left + per_step * step, top + per_log * math.log(high / value)
+
+    drawing = [
+        f'<path d="M{left} {top}v{height}h{width}" stroke-width="1"/>',
+        label(left - 6, top + 10, f"{high:.2g}", "end"),
+        label(left - 6, top + height, f"{low:.2g}", "end"),
+        label(left, top + height + 16, "step 0", "start"),
+        label(left + width, top + height + 16, f"step {len(losses) - 1}", "end"),
+    ]
+    for n, (name, values) in enumerate(curves.items()):
+        points = " ".join("{:.1f},{:.1f}".format(*place(step, value)) for step, value in enumerate(values))
+        x, dash = left + 20 + 120 * n, DASHES[n % len(DASHES)]
+        drawing += [
+            f'<polyline points="{points}" stroke-dasharray="{dash}"/>',
+            f'<path d="M{x} 10h32" stroke-dasharray="{dash}"/>',
+            label(x + 38, 14, name, "start"),
+        ]
+        if at is not None:
+            drawing.append('<circle cx="{:.1f}" cy="{:.1f}" r="4" fill="currentColor"/>'.format(*place(at, values[at])))
+    return (
+        f'<svg viewBox="0 0 {left + width + 10} {top + height + 20}" width="{left + width + 10}" '
+        'style="max-width: 100%; font-size: 12px" fill="none" stroke="currentColor" stroke-width="2" '
+        f'role="img" aria-label="losses by step, on a log scale">{"".join(drawing)}</svg>'
+    )
+
+
+def label(x: float, y: float, text: str, anchor: str) -> str:
+    """Text in an SVG drawing, which starts or ends at a place."""
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="currentColor" stroke="none">{escape(text)}</text>'
+
+
+def progress_words(step: Step, steps: int, seconds: float) -> str:
+    """Where a run stands, its losses, and how long it will go on at most."""
+    remaining = seconds / (step.index + 1) * (steps - step.index - 1)
+    return f"Step {step.index + 1} of {steps}, at most {remaining:.0f} s to go. {loss_words(step.losses)}."
+
+
+def loss_words(losses: Mapping[str, float]) -> str:
+    """The weighted terms and their sum."""
+    terms = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
+    return f"Loss {sum(losses.values()):.3g} ({terms})"
+
+
+def save_link(png: bytes, name: str) -> str:
+    """A link that saves a picture to the reader's disk, as HTML."""
+    data = b64encode(png).decode()
+    return f'<a download="{escape(name)}" href="data:image/png;base64,{data}">Save this picture ({escape(name)})</a>'
