@@ -35,7 +35,7 @@ from nst_lessons.visualize import activation_overlay, layer_sensitivity, top_cha
 Panels: TypeAlias = Mapping[str, Tensor]
 
 PANEL = 320  # the side of a picture on the page, in pixels
-THUMBNAIL = 160  # the side of a chosen picture
+THUMBNAIL = 156  # the side of a chosen picture
 CONTROLS = 340  # the width of the column of controls, in pixels
 SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512)
 REFRESH_SECONDS = 0.3
@@ -100,11 +100,11 @@ def render_preprocessing(
     changes = layer_sensitivity(backbone, resize(photo, size), {"seen": seen}, layers)["seen"]
     height, width = x.shape[-2:]
     text = (
-        f"The network is given {width} x {height} pixels with values from {x.min():.4g} to {x.max():.4g}, "
-        f"mean {x.mean():.3g} (convention: {convention}; mistake: {mistake}; "
-        f"{'with' if antialias else 'without'} antialiasing). "
-        "By so much do its features differ from those of the properly prepared photo; "
-        "a full bar is as wrong as no features at all:"
+        f"Convention {convention}, mistake: {mistake}, {'with' if antialias else 'without'} antialiasing. "
+        f"The network is given {width} x {height} pixels, numbers from {x.min():.3g} to {x.max():.3g}, "
+        f"{x.mean():.3g} in the mean. Its features are wrong by "
+        f"{', '.join(f'{change:.2f} ({layer})' for layer, change in changes.items())}, "
+        "where 0 is right and 1, a full bar, is as wrong as no features at all."
     )
     return {"the photo": photo, "what the network takes it for": seen}, paragraph(text) + bars(changes)
 
@@ -217,13 +217,12 @@ class PictureChooser:
     """A menu of samples, an upload of the reader's own, and a thumbnail of what is chosen."""
 
     def __init__(self, label: str, samples: Iterable[str]) -> None:
-        self.label = label
         self.own: dict[str, bytes] = {}
         self.menu = menu(label, samples)
         self.upload = widgets.FileUpload(accept="image/*", description=f"your own {label}", layout=fill())
         self.thumbnail = frame(THUMBNAIL)
         self.words = widgets.HTML()
-        self.view = widgets.VBox([self.thumbnail, self.menu, self.upload, self.words])
+        self.controls = [self.menu, self.upload, self.words]
         self.menu.observe(self.update, "value")
         self.upload.observe(self.take, "value")
         self.update()
@@ -239,7 +238,7 @@ class PictureChooser:
 
     def update(self, _: object = None) -> None:
         """Show what is chosen."""
-        show(self.thumbnail, self.load(THUMBNAIL), f"the {self.label}: {self.menu.value}")
+        show(self.thumbnail, self.load(THUMBNAIL))
 
     def take(self, _: object = None) -> None:
         """Add an uploaded picture to the menu and choose it, or say why it cannot be used."""
@@ -290,7 +289,7 @@ def explore_transfer(backbone: Backbone) -> widgets.VBox:
     run = widgets.Button(description="Run", icon="play", button_style="primary", layout=fill())
     stop = widgets.Button(description="Stop", icon="stop", disabled=True, layout=fill())
     picture, words = frame(), widgets.HTML()
-    show(picture, photo.load(PANEL), "the transfer starts as the photo")
+    show(picture, photo.load(PANEL))
     words.value = paragraph("Choose, and press Run: the picture starts as the photo and takes on the style.")
     stopping = Event()
 
@@ -305,7 +304,7 @@ def explore_transfer(backbone: Backbone) -> widgets.VBox:
             if now - shown >= REFRESH_SECONDS or step.index == 0:
                 shown = now
                 text = progress_words(step, options["steps"], now - began)
-                show(picture, step.image, text)
+                show(picture, step.image)
                 words.value = paragraph(text) + loss_curves(losses)
 
         def by_hand(history: History) -> str:
@@ -317,8 +316,8 @@ def explore_transfer(backbone: Backbone) -> widgets.VBox:
             words.value = paragraph(f"This run failed. {error}")
         else:
             text = f"Done: {result.stopped}, {result.history.seconds:.0f} s. {loss_words(result.losses)}."
-            show(picture, result.image, text)
-            words.value = paragraph(text) + loss_curves(losses) + save_link(picture.value, "transfer.png")
+            show(picture, result.image)
+            words.value = paragraph(text) + loss_curves(losses) + save_link(to_png(result.image), "transfer.png")
         finally:
             run.disabled, stop.disabled = False, True
 
@@ -343,9 +342,9 @@ def explore_transfer(backbone: Backbone) -> widgets.VBox:
 
     run.on_click(start)
     stop.on_click(lambda _: stopping.set())
-    choices = widgets.HBox([photo.view, painting.view])
-    settings = widgets.VBox([ratio, content_layer, tv, size, steps, widgets.HBox([run, stop])])
-    return page([widgets.VBox([choices, settings]), widgets.VBox([picture, words])])
+    settings = [ratio, content_layer, tv, size, steps]
+    chosen = widgets.VBox([photo.thumbnail, painting.thumbnail])
+    return page([*photo.controls, *painting.controls, *settings, run, stop], [row([chosen, picture]), words])
 
 
 def explorer(
@@ -360,7 +359,7 @@ def explorer(
         panels, text = render(**{name: control.value for name, control in controls.items()})
         for caption, picture, (title, image) in zip(captions, pictures, panels.items(), strict=True):
             caption.value = title
-            show(picture, image, title)
+            show(picture, image)
         words.value = text
 
     for control in controls.values():
@@ -412,10 +411,9 @@ def frame(side: int = PANEL) -> widgets.Image:
     return widgets.Image(format="png", layout=widgets.Layout(width=f"{side}px", margin="0 8px 8px 0"))
 
 
-def show(place: widgets.Image, image: Tensor, text: str) -> None:
-    """Show an image ``(1, 3, H, W)``; the text describes it to a screen reader."""
+def show(place: widgets.Image, image: Tensor) -> None:
+    """Show an image ``(1, 3, H, W)``."""
     place.value = to_png(enlarge(image))
-    place.tooltip = text  # ipywidgets 7 has no such trait, and takes no notice
 
 
 def enlarge(image: Tensor, side: int = PANEL) -> Tensor:
@@ -430,17 +428,13 @@ def paragraph(text: str) -> str:
 
 
 def bars(values: Mapping[str, float]) -> str:
-    """A table of names, bars (full at 1) and numbers, as HTML."""
-    return (
-        "<table>"
-        + "".join(
-            f'<tr><td>{escape(name)}</td><td style="width: {PANEL}px"><div style="height: 12px; border: 1px solid; '
-            f"width: {100 * min(value, 1):.1f}%; background: currentColor; box-sizing: border-box"
-            f'"></div></td><td style="text-align: right">{value:.2f}</td></tr>'
-            for name, value in values.items()
-        )
-        + "</table>"
+    """Names and bars, full at 1, as HTML; the numbers belong into the text."""
+    rows = (
+        f'<div style="line-height: 1.5; display: flex; align-items: center"><span style="width: 64px">{escape(name)}'
+        f'</span><div style="height: 10px; width: {PANEL * min(value, 1):.0f}px; background: currentColor"></div></div>'
+        for name, value in values.items()
     )
+    return f'<div aria-hidden="true">{"".join(rows)}</div>'
 
 
 def loss_curves(losses: Sequence[Mapping[str, float]], at: int | None = None) -> str:

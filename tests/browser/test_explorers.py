@@ -1,0 +1,189 @@
+"""The explorers in a real JupyterLab: every control is moved, and what is shown must follow."""
+
+import hashlib
+import time
+from base64 import b64decode
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from nst_lessons import load_image
+
+pytestmark = pytest.mark.browser
+
+PATIENCE_SECONDS = 40
+SETUP = """from nst_lessons import load_backbone, load_image, reconstruct_content, sample
+from nst_lessons.widgets import *
+
+photo = load_image(sample("chelsea"), 128)
+backbone = load_backbone("compact")"""
+READ_IMAGES = """
+async pictures => Promise.all(pictures.map(async picture => {
+    const blob = await (await fetch(picture.src)).blob();
+    return new Promise(resolve => {
+        const reader = new FileReader();
+        reader.onload = () => resolve(reader.result.split(",")[1]);
+        reader.readAsDataURL(blob);
+    });
+}))
+"""
+
+
+class Explorer:
+    """What a reader sees of the last widget on a page, and can do with it."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        page.locator("img.jupyter-widgets").first.wait_for()
+        self.shown = self.look()
+
+    def look(self) -> tuple[tuple[str, ...], str]:
+        """Digests of the pictures, and the words."""
+        pictures = self.page.locator("img.jupyter-widgets").evaluate_all(READ_IMAGES)
+        words = " ".join(self.page.get_by_role("status").all_inner_texts())
+        return tuple(hashlib.sha256(b64decode(picture)).hexdigest() for picture in pictures), words
+
+    def wait_for_change(self, *, pictures: bool = True, words: bool = True) -> None:
+        """Until the words and at least one picture, or one of both, differ from what was seen last."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            now = self.look()
+            if (now[0] != self.shown[0] or not pictures) and (now[1] != self.shown[1] or not words):
+                self.shown = now
+                return
+            time.sleep(0.2)
+        pytest.fail(f"nothing changed; the words are still: {self.shown[1]}")
+
+    def assert_clean(self) -> None:
+        """No cell has an error or a warning, and nothing needs a scroll bar of its own."""
+        for kind in ("error", "stderr"):
+            assert self.page.locator(f'[data-mime-type="application/vnd.jupyter.{kind}"]').count() == 0
+        overflowing = self.page.locator(".jp-OutputArea-output .jupyter-widgets").evaluate_all(
+            "boxes => boxes.filter(box => box.scrollWidth > box.clientWidth + 1 && box.clientWidth > 0 &&"
+            " getComputedStyle(box).overflowX != 'visible').map(box => box.className)"
+        )
+        assert overflowing == []
+
+
+def slider(page: Any, label: str) -> Any:
+    """A slider's handle, which keys move."""
+    return page.locator(".widget-inline-hbox", has=page.get_by_text(label, exact=True)).locator(".noUi-handle")
+
+
+def options(page: Any, label: str) -> list[str]:
+    """The options of a menu."""
+    return page.get_by_label(label, exact=True).locator("option").all_inner_texts()
+
+
+def test_preprocessing(open_notebook: Callable, tmp_path: Path) -> None:
+    page = open_notebook(SETUP, "explore_preprocessing(photo, backbone)")
+    explorer = Explorer(page)
+    slider(page, "size").press("ArrowLeft")
+    explorer.wait_for_change()
+    page.get_by_label("antialias").uncheck()
+    explorer.wait_for_change()
+    for n, mistake in enumerate(options(page, "mistake")[1:]):
+        page.get_by_label("mistake").select_option(mistake)
+        explorer.wait_for_change()
+        page.screenshot(path=tmp_path / f"mistake{n}.png")
+    page.get_by_label("convention").select_option("caffe")
+    explorer.wait_for_change()
+    explorer.assert_clean()
+
+
+def test_features(open_notebook: Callable, tmp_path: Path) -> None:
+    page = open_notebook(SETUP, "explore_features(backbone, photo)")
+    explorer = Explorer(page)
+    for layer in ("relu1_1", "conv3_2", "pool4", "relu5_1"):
+        page.get_by_label("layer").select_option(layer)
+        explorer.wait_for_change()
+        page.screenshot(path=tmp_path / f"{layer}.png")
+    slider(page, "channel").press("Home")
+    explorer.wait_for_change()
+    assert "Channel 0:" in explorer.shown[1]
+    slider(page, "channel").press("ArrowRight")
+    explorer.wait_for_change()
+    assert "Channel 1:" in explorer.shown[1]
+    page.get_by_role("button", name="strongest channel").press("Enter")
+    explorer.wait_for_change()
+    assert "number 1 of" in explorer.shown[1]
+    explorer.assert_clean()
+
+
+def test_reconstructions(open_notebook: Callable, tmp_path: Path) -> None:
+    page = open_notebook(
+        SETUP,
+        """layers = ["relu1_1", "relu3_1"]
+        options = dict(steps=8, snapshots=range(0, 8, 2), progress=False)
+        results = {layer: reconstruct_content(backbone, photo, layer, **options) for layer in layers}
+        explore_reconstructions(results, photo)""".replace("\n        ", "\n"),
+    )
+    explorer = Explorer(page)
+    page.get_by_label("layers").select_option("relu3_1")
+    explorer.wait_for_change()
+    page.screenshot(path=tmp_path / "run.png")
+    slider(page, "step").press("Home")
+    explorer.wait_for_change()
+    assert "step 0 of" in explorer.shown[1]
+    page.locator(".widget-play button").first.press("Enter")
+    explorer.wait_for_change()
+    explorer.wait_for_change()
+    explorer.assert_clean()
+
+
+def test_transfer(open_notebook: Callable, tmp_path: Path) -> None:
+    page = open_notebook(SETUP, "explore_transfer(backbone)", "6 * 7")
+    explorer = Explorer(page)
+    page.screenshot(path=tmp_path / "opened.png")
+    page.get_by_label("photo", exact=True).select_option("coffee")
+    explorer.wait_for_change(words=False)
+    page.get_by_label("painting", exact=True).select_option("stained_glass")
+    explorer.wait_for_change(words=False)
+
+    own = tmp_path / "my own.png"
+    Image.linear_gradient("L").save(own)
+    upload(page, "your own photo", own)
+    explorer.wait_for_change(words=False)
+    assert [option.replace("\xa0", " ") for option in options(page, "photo")][-1] == "my own.png"
+    own.write_text("not a picture")
+    upload(page, "your own painting", own)
+    explorer.wait_for_change(pictures=False)
+    assert "my own.png cannot be used" in explorer.shown[1]
+
+    page.get_by_label("photo", exact=True).select_option("coffee")
+    page.get_by_label("content layer").select_option("relu2_2")
+    for label in ("alpha / beta", "total variation"):
+        slider(page, label).press("ArrowRight")
+    slider(page, "size").press("Home")
+    slider(page, "steps").press("End")
+    run, stop = (page.locator(".widget-button", has_text=name) for name in ("Run", "Stop"))
+    explorer.shown = explorer.look()
+    run.press("Enter")
+    for _ in range(3):
+        explorer.wait_for_change()
+    assert run.is_disabled()
+    page.screenshot(path=tmp_path / "running.png")
+
+    page.locator(".jp-Cell").nth(2).locator(".cm-content").click()
+    page.keyboard.press("Shift+Enter")
+    page.locator(".jp-Cell").nth(2).get_by_text("42", exact=True).wait_for()
+    explorer.wait_for_change()  # still at work
+    stop.press("Enter")
+    page.get_by_text("stopped by hand").wait_for()
+    assert run.is_enabled()
+    assert stop.is_disabled()
+    page.screenshot(path=tmp_path / "stopped.png")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Save this picture").click()
+    assert load_image(download.value.path()).shape[-1] == 64
+    explorer.assert_clean()
+
+
+def upload(page: Any, button: str, path: Path) -> None:
+    """Choose a file for an upload button."""
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name=button).click()
+    chooser.value.set_files(path)
