@@ -247,7 +247,7 @@ class PictureChooser:
             try:
                 load_image(data, THUMBNAIL)
             except ImageError as error:
-                self.words.value = paragraph(f"{name} cannot be used. {error}")
+                self.words.value = paragraph(f"{name} cannot be used: {str(error).removeprefix('the bytes: ')}.")
                 continue
             self.own[name] = data
             self.menu.options = list(dict.fromkeys([*self.menu.options, name]))
@@ -423,8 +423,8 @@ def enlarge(image: Tensor, side: int = PANEL) -> Tensor:
 
 
 def paragraph(text: str) -> str:
-    """Text as HTML that screen readers announce when it changes."""
-    return f'<p role="status" style="line-height: 1.4; margin: 4px 0">{escape(text)}</p>'
+    """Text as HTML."""
+    return f'<p style="line-height: 1.4; margin: 4px 0">{escape(text)}</p>'
 
 
 def bars(values: Mapping[str, float]) -> str:
@@ -444,16 +444,20 @@ def loss_curves(losses: Sequence[Mapping[str, float]], at: int | None = None) ->
         losses: weighted terms by name, one dict a step; terms of weight 0 are left out.
         at: a step to mark.
     """
-    curves = {name: [terms[name] for terms in losses] for name in losses[0]}
-    curves = {name: values for name, values in curves.items() if min(values) > 0 and max(values) < math.inf}
+    curves = {name: {step: terms[name] for step, terms in enumerate(losses)} for name in losses[0]}
+    # A logarithm has no zero: the content loss of the photo itself, or a term without weight.
+    curves = {name: {step: y for step, y in curve.items() if 0 < y < math.inf} for name, curve in curves.items()}
+    curves = {name: curve for name, curve in curves.items() if curve}
     if not curves:
         return ""
-    low, high = min(map(min, curves.values())), max(map(max, curves.values()))
+    values = [value for curve in curves.values() for value in curve.values()]
+    high = max(values)
+    low = max(min(values), high / 1e5)
     left, top, width, height = 64, 24, 2 * PANEL - 80, 110
     per_step, per_log = width / max(1, len(losses) - 1), height / max(math.log(high / low), 1e-9)
 
     def place(step: int, value: float) -> tuple[float, float]:
-        return left + per_step * step, top + per_log * math.log(high / value)
+        return left + per_step * step, top + per_log * math.log(high / max(value, low))
 
     drawing = [
         f'<path d="M{left} {top}v{height}h{width}" stroke-width="1"/>',
@@ -462,16 +466,16 @@ def loss_curves(losses: Sequence[Mapping[str, float]], at: int | None = None) ->
         label(left, top + height + 16, "step 0", "start"),
         label(left + width, top + height + 16, f"step {len(losses) - 1}", "end"),
     ]
-    for n, (name, values) in enumerate(curves.items()):
-        points = " ".join("{:.1f},{:.1f}".format(*place(step, value)) for step, value in enumerate(values))
+    for n, (name, curve) in enumerate(curves.items()):
+        points = " ".join("{:.1f},{:.1f}".format(*place(step, value)) for step, value in curve.items())
         x, dash = left + 20 + 120 * n, DASHES[n % len(DASHES)]
         drawing += [
             f'<polyline points="{points}" stroke-dasharray="{dash}"/>',
             f'<path d="M{x} 10h32" stroke-dasharray="{dash}"/>',
             label(x + 38, 14, name, "start"),
         ]
-        if at is not None:
-            drawing.append('<circle cx="{:.1f}" cy="{:.1f}" r="4" fill="currentColor"/>'.format(*place(at, values[at])))
+        if at in curve:
+            drawing.append('<circle cx="{:.1f}" cy="{:.1f}" r="4" fill="currentColor"/>'.format(*place(at, curve[at])))
     return (
         f'<svg viewBox="0 0 {left + width + 10} {top + height + 20}" width="{left + width + 10}" '
         'style="max-width: 100%; font-size: 12px" fill="none" stroke="currentColor" stroke-width="2" '
@@ -499,4 +503,5 @@ def loss_words(losses: Mapping[str, float]) -> str:
 def save_link(png: bytes, name: str) -> str:
     """A link that saves a picture to the reader's disk, as HTML."""
     data = b64encode(png).decode()
-    return f'<a download="{escape(name)}" href="data:image/png;base64,{data}">Save this picture ({escape(name)})</a>'
+    link = f'<a download="{name}" href="data:image/png;base64,{data}" style="text-decoration: underline">'
+    return f"<p>{link}Save this picture as {name}</a></p>"

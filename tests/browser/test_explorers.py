@@ -43,7 +43,7 @@ class Explorer:
     def look(self) -> tuple[tuple[str, ...], str]:
         """Digests of the pictures, and the words."""
         pictures = self.page.locator("img.jupyter-widgets").evaluate_all(READ_IMAGES)
-        words = " ".join(self.page.get_by_role("status").all_inner_texts())
+        words = " ".join(self.page.locator(".widget-html p").all_inner_texts())
         return tuple(hashlib.sha256(b64decode(picture)).hexdigest() for picture in pictures), words
 
     def wait_for_change(self, *, pictures: bool = True, words: bool = True) -> None:
