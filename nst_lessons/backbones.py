@@ -8,12 +8,12 @@ Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.resources import as_file, files
 from pathlib import Path
 
 import safetensors.torch
@@ -173,13 +173,18 @@ def load_backbone(
         WeightsError: when the weights cannot be read or downloaded; the message names the remedy.
         ValueError: for an unknown pooling, padding or convention.
     """
-    name = os.fspath(name or os.environ.get(BACKBONE_VARIABLE) or "compact")
+    name = os.fspath(name or default_backbone())
     weights = name_convolutions(read_weights(name), name)
     backbone = Backbone(*architecture(weights), pooling=pooling, padding=padding, convention=convention)
     backbone.load_state_dict(weights)
     backbone.requires_grad_(False).eval()
     # Channels last is how the processor's convolutions like it: the same features in about half the time.
     return backbone.to(device or default_device(), memory_format=torch.channels_last)
+
+
+def default_backbone() -> str:
+    """The network that the environment variable ``NST_LESSONS_BACKBONE`` names, else ``"compact"``."""
+    return os.environ.get(BACKBONE_VARIABLE) or "compact"
 
 
 def default_device() -> torch.device:
@@ -251,10 +256,7 @@ def read_weights(name: str) -> dict[str, Tensor]:
     """
     if name in DOWNLOADS:
         return fetch_weights(name)
-    if name == "compact":
-        with as_file(files("nst_lessons") / "weights" / "compact.safetensors") as path:
-            return read_checkpoint(path)
-    path = Path(name)
+    path = weights_file(name)
     if path.suffix or path.exists():
         return read_checkpoint(path)
     raise WeightsError(f"unknown network {name!r}; choose compact, {', '.join(DOWNLOADS)} or the path of a checkpoint")
@@ -279,6 +281,35 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise WeightsError(f"{path} holds no state dict; save one with torch.save(model.state_dict(), path)")
     return state
+
+
+def weights_file(name: str) -> Path:
+    """The file behind a network's name; anything but ``compact``, ``vgg16`` and ``vgg19`` is a path already."""
+    if name in DOWNLOADS:
+        return cached_weights(name)
+    return Path(__file__).parent / "weights" / "compact.safetensors" if name == "compact" else Path(name)
+
+
+def sha256(path: Path) -> str:
+    """A file's SHA-256, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def check_hash(path: Path) -> None:
+    """Hold a downloaded file to the beginning of its SHA-256, which its name gives: ``vgg16-397923af.pth``.
+
+    Raises:
+        WeightsError: naming the file to delete.
+    """
+    expected, found = path.stem.rpartition("-")[2], sha256(path)
+    if not found.startswith(expected):
+        raise WeightsError(
+            f"{path} is damaged: its SHA-256 begins {found[:8]}, not {expected}; delete it and try again"
+        )
 
 
 def cached_weights(name: str) -> Path:
