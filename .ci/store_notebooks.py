@@ -34,9 +34,7 @@ def store(path: Path) -> None:
     total = 0.0
     for n, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
         cell.outputs = [
-            output
-            for output in cell.outputs
-            if WIDGET not in output.get("data", {}) and output.get("name") != "stderr"
+            output for output in cell.outputs if WIDGET not in output.get("data", {}) and output.get("name") != "stderr"
         ]
         total += (spent := seconds(cell))
         if spent > 1:

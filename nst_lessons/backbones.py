@@ -15,6 +15,7 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal, get_args
 
 import safetensors.torch
 import torch
@@ -29,7 +30,7 @@ DOWNLOAD_MEGABYTES = 550
 SOCKET_TIMEOUT_SECONDS = 30
 # Gatys et al. (2016), section 2, found that average pooling gives slightly more appealing results.
 POOLING = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
-PADDING = ("zeros", "reflect", "replicate", "circular")
+Padding = Literal["zeros", "reflect", "replicate", "circular"]
 
 
 class WeightsError(RuntimeError):
@@ -37,7 +38,7 @@ class WeightsError(RuntimeError):
 
 
 def vgg_layers(
-    widths: Sequence[int], depths: Sequence[int], pooling: str, padding: str
+    widths: Sequence[int], depths: Sequence[int], pooling: str, padding: Padding
 ) -> Iterator[tuple[str, nn.Module]]:
     """Yield ``(name, module)`` of a VGG: blocks of 3x3 convolutions with a ReLU each, then a pooling layer."""
     channels = 3
@@ -69,14 +70,14 @@ class Backbone(nn.Module):
         depths: Sequence[int],
         *,
         pooling: str = "avg",
-        padding: str = "zeros",
+        padding: Padding = "zeros",
         convention: str = "torchvision",
     ) -> None:
         super().__init__()
         if pooling not in POOLING:
             raise ValueError(f"unknown pooling {pooling!r}; choose from {', '.join(POOLING)}")
-        if padding not in PADDING:
-            raise ValueError(f"unknown padding {padding!r}; choose from {', '.join(PADDING)}")
+        if padding not in get_args(Padding):
+            raise ValueError(f"unknown padding {padding!r}; choose from {', '.join(get_args(Padding))}")
         self.convention = convention
         self.channels: dict[str, int] = {}
         self.stride: dict[str, int] = {}
@@ -153,7 +154,7 @@ def load_backbone(
     name: str | os.PathLike[str] | None = None,
     *,
     pooling: str = "avg",
-    padding: str = "zeros",
+    padding: Padding = "zeros",
     convention: str = "torchvision",
     device: str | torch.device | None = None,
 ) -> Backbone:
@@ -179,7 +180,7 @@ def load_backbone(
     backbone.load_state_dict(weights)
     backbone.requires_grad_(False).eval()
     # Channels last is how the processor's convolutions like it: the same features in about half the time.
-    return backbone.to(device or default_device(), memory_format=torch.channels_last)
+    return backbone.to(memory_format=torch.channels_last).to(device or default_device())
 
 
 def default_backbone() -> str:

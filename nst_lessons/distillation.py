@@ -17,16 +17,16 @@ are being optimised with the student itself, because an optimisation walks to wh
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import scipy.linalg
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm.auto import trange
+from tqdm.auto import tqdm, trange
 
 from nst_lessons.backbones import Backbone, load_backbone
 from nst_lessons.images import ImageError, load_image, preprocess
@@ -164,9 +164,9 @@ def telling_channels(features: Tensor, count: int) -> list[int]:
 @torch.no_grad()
 def start_from_teacher(student: Backbone, teacher: Backbone, images: Tensor) -> None:
     """Fit each of the student's convolutions, in closed form, to the teacher's most telling channels."""
-    for previous, conv in zip(("", *student.layers), student.layers, strict=False):
-        if not conv.startswith("conv"):
-            continue
+    inputs_of = dict(zip(student.layers, ("", *student.layers), strict=False))
+    for conv in tqdm([layer for layer in student.layers if layer.startswith("conv")], desc="closed form"):
+        previous = inputs_of[conv]
         patches, responses = [], []
         for batch in images.split(16):
             inputs = student(batch, [previous])[previous] if previous else preprocess(batch)
@@ -178,7 +178,7 @@ def start_from_teacher(student: Backbone, teacher: Backbone, images: Tensor) -> 
             responses.append(response[:, :, rows, columns].mT.flatten(0, 1))
         targets = torch.cat(responses)
         kept = telling_channels(targets.relu(), student.channels[conv])
-        module = student.get_submodule(conv)
+        module = cast(nn.Conv2d, student.get_submodule(conv))
         weight, bias = least_squares(torch.cat(patches), targets[:, kept])
         module.load_state_dict({"weight": weight.view_as(module.weight), "bias": bias})
 
@@ -191,11 +191,11 @@ def normalise_activations(student: Backbone, images: Tensor) -> None:
     """
     before = 1.0
     for conv in (layer for layer in student.layers if layer.startswith("conv")):
-        module, relu = student.get_submodule(conv), conv.replace("conv", "relu")
-        module.weight /= before
+        module, relu = cast(nn.Conv2d, student.get_submodule(conv)), conv.replace("conv", "relu")
+        module.weight.div_(before)
         before = float(student(images, [relu])[relu].mean().reciprocal())
-        module.weight *= before
-        module.bias *= before
+        for parameter in module.parameters():
+            parameter.mul_(before)
 
 
 @torch.no_grad()
@@ -203,7 +203,7 @@ def fit_maps(student: Backbone, teacher: Backbone, images: Tensor) -> Maps:
     """The linear maps from the student's features to the teacher's, in closed form."""
     layers = shared_layers(student, teacher)
     maps = nn.ModuleDict()
-    features = {layer: ([], []) for layer in layers}
+    features: dict[str, tuple[list[Tensor], list[Tensor]]] = {layer: ([], []) for layer in layers}
     for batch in images.split(8):
         pairs = student(batch, layers), teacher(batch, layers)
         for layer, (inputs, targets) in features.items():
@@ -247,7 +247,7 @@ def save_atomically(save: object, path: Path) -> None:
     """Call ``save(temporary path)``, then put the file in place in one step."""
     temporary = path.with_name(path.name + ".partial")
     save(temporary)  # type: ignore[operator]
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def training_state(out: Path) -> Path:
@@ -285,7 +285,7 @@ def distil(
     state_path = training_state(out)
     saved = torch.load(state_path, weights_only=True) if state_path.exists() else None
     if saved is None:
-        images = random_crops(photos, 512, generator)
+        images = random_crops(photos, 384, generator)
         images[::2] = augment(images[::2], generator)
         start_from_teacher(student, teacher, images)
         normalise_activations(student, images)

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import scipy.optimize
@@ -104,7 +105,7 @@ class Evaluator:
         stop: Iterable[StopRule],
         snapshots: Iterable[int],
         callback: Callable[[Step], object] | None,
-        bar: tqdm,
+        bar: tqdm[Any],
     ) -> None:
         self.loss_fn, self.steps, self.callback, self.bar = loss_fn, steps, callback, bar
         self.stop, self.snapshots = tuple(stop), frozenset(snapshots)
@@ -221,7 +222,13 @@ def walk_scipy(evaluate: Evaluator, image: Tensor, learning_rate: float) -> None
         image.detach().cpu().double().numpy().ravel(),
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": evaluate.steps, "maxfun": 2 * evaluate.steps, "ftol": 0, "gtol": 0, "maxcor": LBFGS_HISTORY},
+        options={
+            "maxiter": evaluate.steps,
+            "maxfun": 2 * evaluate.steps,
+            "ftol": 0,
+            "gtol": 0,
+            "maxcor": LBFGS_HISTORY,
+        },
     )
     raise _Stop(f"L-BFGS-B ended at step {len(evaluate.history.losses) - 1}: {outcome.message}")
 

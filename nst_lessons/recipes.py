@@ -74,7 +74,7 @@ def start_image(start: str | Tensor, photo: Tensor, painting: Tensor | None = No
     if start == "noise":
         return noise_like(photo, seed)
     if start == "painting" and painting is not None:
-        return resize(painting, photo.shape[-2:])
+        return resize(painting, (photo.shape[-2], photo.shape[-1]))
     raise ValueError(f"unknown start {start!r}; choose from {', '.join(STARTS)}, or give an image")
 
 

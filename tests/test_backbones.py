@@ -209,7 +209,9 @@ def test_dead_network_names_the_remedies(torch_home, monkeypatch):
 
     monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    with pytest.raises(WeightsError, match=r"could not download.*compact.*nst-lessons fetch vgg19.*checkpoint") as caught:
+    with pytest.raises(
+        WeightsError, match=r"could not download.*compact.*nst-lessons fetch vgg19.*checkpoint"
+    ) as caught:
         load_backbone("vgg19")
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__

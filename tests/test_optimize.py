@@ -1,6 +1,7 @@
 """Image optimisation on losses whose answer is known, and every way in which a run can end."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def test_a_step_is_one_evaluation(optimizer, start, quadratic):
     result = optimize_image(start, loss_fn, steps=17, optimizer=optimizer, progress=False)
     assert len(calls) == len(result.history.losses) == 17
     assert torch.equal(calls[0].view(-1), start.view(-1))
-    assert not any(torch.equal(a, b) for a, b in zip(calls, calls[1:], strict=False)), "work done twice"
+    assert not any(torch.equal(a, b) for a, b in pairwise(calls)), "work done twice"
     assert result.stopped == "all 17 steps were taken"
 
 

@@ -1,0 +1,170 @@
+"""Recipes: what each loss is made of, against the same loss written out by hand, and that each run gets there."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from nst_lessons import (
+    ImageError,
+    apply_style_transfer,
+    gram_matrix,
+    load_backbone,
+    mean_and_deviation,
+    noise_like,
+    reconstruct_content,
+    reconstruct_style,
+    save_image,
+    style_transfer,
+    total_variation,
+)
+from nst_lessons.recipes import layer_weights, start_image
+
+
+def relative(x: Tensor, target: Tensor) -> float:
+    return float((x - target).square().sum() / target.square().sum())
+
+
+def test_content_is_reconstructed_from_noise(tiny_backbone, small_image):
+    before = small_image.clone()
+    result = reconstruct_content(tiny_backbone, small_image, "conv1_1", steps=200, progress=False)
+    assert torch.equal(small_image, before)
+    assert result.history.totals[-1] < result.history.totals[0] / 1000
+    noise = noise_like(small_image, 0)
+    assert (result.image - small_image).square().mean() < (noise - small_image).square().mean() / 10
+
+
+def test_the_seed_is_the_noises(tiny_backbone, small_image):
+    def first_loss(**options) -> float:
+        result = reconstruct_content(tiny_backbone, small_image, "conv2_1", steps=1, progress=False, **options)
+        return result.history.totals[0]
+
+    target = tiny_backbone(small_image, ["conv2_1"])["conv2_1"]
+    found = tiny_backbone(noise_like(small_image, 7), ["conv2_1"])["conv2_1"]
+    assert first_loss(seed=7) == pytest.approx(relative(found, target), rel=1e-5)
+    assert first_loss(seed=8) != first_loss(seed=7)
+    assert first_loss(start="photo") == 0
+
+
+@pytest.mark.parametrize("statistic", [gram_matrix, mean_and_deviation])
+def test_style_is_reconstructed_and_not_the_arrangement(tiny_backbone, small_image, statistic):
+    layers = ["relu1_1", "relu2_1"]
+    result = reconstruct_style(tiny_backbone, small_image, layers, statistic=statistic, steps=300, progress=False)
+    assert result.history.totals[-1] < result.history.totals[0] / 100
+    assert (result.image - small_image).abs().mean() > 0.05
+    found, target = tiny_backbone(result.image, layers), tiny_backbone(small_image, layers)
+    for layer in layers:
+        assert relative(statistic(found[layer]), statistic(target[layer])) < 0.1
+
+
+def test_the_first_losses_of_a_transfer_by_hand(tiny_backbone, small_image, other_image):
+    weights = {"relu1_1": 0.25, "conv2_2": 2.0}
+    result = style_transfer(
+        tiny_backbone,
+        small_image,
+        other_image,
+        content_layers=["relu1_2", "relu2_1"],
+        style_layers=weights,
+        alpha=3.0,
+        beta=0.5,
+        tv=7.0,
+        start="noise",
+        seed=4,
+        steps=1,
+        progress=False,
+    )
+    image = noise_like(small_image, 4)
+    layers = ["relu1_2", "relu2_1", *weights]
+    found, photo, painting = (tiny_backbone(x, layers) for x in (image, small_image, other_image))
+    expected = {
+        "content": 3
+        * (relative(found["relu1_2"], photo["relu1_2"]) + relative(found["relu2_1"], photo["relu2_1"]))
+        / 2,
+        "style": 0.5
+        * sum(w * relative(gram_matrix(found[layer]), gram_matrix(painting[layer])) for layer, w in weights.items()),
+        "tv": 7 * float(total_variation(image)),
+    }
+    assert result.history.losses == [pytest.approx(expected, rel=1e-4)]
+
+
+def test_a_transfer_moves_towards_both(tiny_backbone, small_image, other_image):
+    options = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu2_2"], "progress": False}
+    result = style_transfer(tiny_backbone, small_image, other_image, start="noise", steps=150, **options)
+    first, best = result.history.losses[0], result.losses
+    assert best["content"] < first["content"] / 3
+    assert best["style"] < first["style"] / 3
+    assert result.image.shape == small_image.shape
+    assert result.image.min() >= 0 and result.image.max() <= 1
+
+
+def test_more_beta_is_more_style(tiny_backbone, small_image, other_image):
+    options = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu2_2"], "steps": 150, "progress": False}
+    styles = [
+        style_transfer(tiny_backbone, small_image, other_image, beta=beta, **options).losses["style"] / beta
+        for beta in (0.1, 1.0, 10.0)
+    ]
+    assert styles[0] > styles[1] > styles[2]
+
+
+def test_one_forward_pass_a_step(tiny_backbone, small_image, other_image):
+    passes = []
+    tiny_backbone.conv1_1.register_forward_hook(lambda *_: passes.append(1))
+    options = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1"]}
+    style_transfer(tiny_backbone, small_image, other_image, steps=5, progress=False, **options)
+    assert len(passes) == 2 + 5  # the two targets once
+
+
+def test_starts(small_image, other_image):
+    assert start_image("photo", small_image) is small_image
+    assert torch.equal(start_image("noise", small_image, seed=5), noise_like(small_image, 5))
+    assert start_image("painting", small_image, other_image).shape == small_image.shape
+    assert start_image(small_image * 0.5, small_image).max() <= 0.5
+    with pytest.raises(ValueError, match="unknown start 'white'; choose from photo, noise, painting"):
+        start_image("white", small_image, other_image)
+    with pytest.raises(ValueError, match=r"shape \(1, 3, 14, 10\), the photo \(1, 3, 12, 17\)"):
+        start_image(other_image, small_image)
+
+
+def test_layer_weights():
+    assert layer_weights(["a", "b"]) == {"a": 0.5, "b": 0.5}
+    assert layer_weights({"a": 3, "b": 0.1}) == {"a": 3, "b": 0.1}
+    with pytest.raises(ValueError, match=r"write \['relu4_2'\]"):
+        layer_weights("relu4_2")
+    with pytest.raises(ValueError, match="at least one layer"):
+        layer_weights([])
+
+
+def test_options_reach_the_optimiser(tiny_backbone, small_image):
+    steps = []
+    result = reconstruct_content(
+        tiny_backbone,
+        small_image,
+        "relu1_1",
+        optimizer="adam",
+        steps=6,
+        snapshots=[0, 5],
+        callback=steps.append,
+        progress=False,
+        tv=0.5,
+    )
+    assert list(result.history.snapshots) == [0, 5]
+    assert len(steps) == 6
+    assert set(result.losses) == {"content", "tv"}
+
+
+def test_apply_style_transfer_does_the_whole_job(tmp_path):
+    photo, painting = torch.rand(1, 3, 40, 60), torch.rand(1, 3, 30, 20)
+    save_image(photo, tmp_path / "photo.png")
+    save_image(painting, tmp_path / "painting.jpg")
+    content, style, target = apply_style_transfer(
+        tmp_path / "photo.png", tmp_path / "painting.jpg", size=48, steps=3, progress=False
+    )
+    assert content.shape == target.shape == (1, 3, 32, 48)
+    assert style.shape == (1, 3, 48, 32)
+    assert not torch.equal(content, target)
+    with pytest.raises(ImageError):
+        apply_style_transfer(tmp_path / "missing.png", tmp_path / "painting.jpg")
+
+
+def test_an_image_too_small_for_the_style_layers_is_named():
+    with pytest.raises(ValueError, match="too small for relu5_1"):
+        style_transfer(load_backbone("compact"), torch.rand(1, 3, 64, 64), torch.rand(1, 3, 12, 64))
