@@ -312,12 +312,13 @@ def explore_transfer(backbone: Backbone) -> widgets.VBox:
 
         try:
             result = style_transfer(backbone, **options, callback=watch, stop=by_hand, progress=False)
-        except Exception as error:  # a thread has nobody else to tell
-            words.value = paragraph(f"This run failed. {error}")
-        else:
             text = f"Done: {result.stopped}, {result.history.seconds:.0f} s. {loss_words(result.losses)}."
             show(picture, result.image)
-            words.value = paragraph(text) + loss_curves(losses) + save_link(to_png(result.image), "transfer.png")
+            words.value = (
+                paragraph(text) + loss_curves(result.history.losses) + save_link(to_png(result.image), "transfer.png")
+            )
+        except Exception as error:  # a thread has nobody else to tell
+            words.value = paragraph(f"This run failed. {error}")
         finally:
             run.disabled, stop.disabled = False, True
 
@@ -452,7 +453,7 @@ def loss_curves(losses: Sequence[Mapping[str, float]], at: int | None = None) ->
         return ""
     values = [value for curve in curves.values() for value in curve.values()]
     high = max(values)
-    low = max(min(values), high / 1e5)
+    low = max(min(values), high / 1e4)
     left, top, width, height = 64, 24, 2 * PANEL - 80, 110
     per_step, per_log = width / max(1, len(losses) - 1), height / max(math.log(high / low), 1e-9)
 

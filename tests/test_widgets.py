@@ -1,0 +1,449 @@
+"""The explorers without a front end: what is drawn for given settings, and that every control has its effect."""
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from io import BytesIO
+from typing import Any
+
+import ipywidgets
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from nst_lessons import Backbone, History, Result, load_image, preprocess, reconstruct_content, resize, to_pil
+from nst_lessons import widgets as module
+from nst_lessons.images import CAFFE_MEAN, MEAN, STD
+from nst_lessons.widgets import (
+    MISTAKES,
+    PictureChooser,
+    bars,
+    enlarge,
+    explore_features,
+    explore_preprocessing,
+    explore_reconstructions,
+    explore_transfer,
+    loss_curves,
+    render_features,
+    render_preprocessing,
+    render_reconstruction,
+    save_link,
+    uploaded_files,
+)
+
+
+@pytest.fixture
+def photo() -> Tensor:
+    """(1, 3, 40, 56) in [0, 1], smooth with some noise."""
+    generator = torch.Generator().manual_seed(3)
+    coarse = torch.rand(1, 3, 5, 7, generator=generator)
+    noise = 0.1 * torch.rand(1, 3, 40, 56, generator=generator)
+    return 0.9 * torch.nn.functional.interpolate(coarse, (40, 56), mode="bilinear") + noise
+
+
+@pytest.fixture
+def five_blocks() -> Backbone:
+    """A network with the blocks and layers of VGG16's first two rows, 3 to 7 channels."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        backbone = Backbone((3, 4, 5, 6, 7), (2, 2, 2, 2, 2))
+    return backbone.requires_grad_(False).eval()
+
+
+def walk(widget: Any) -> Iterator[Any]:
+    """A widget and all within it."""
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from walk(child)
+
+
+def control(explorer: Any, description: str) -> Any:
+    """The one control of a description."""
+    (found,) = (widget for widget in walk(explorer) if getattr(widget, "description", None) == description)
+    return found
+
+
+def pictures(explorer: Any) -> list[bytes]:
+    """The PNG files that are shown."""
+    return [bytes(widget.value) for widget in walk(explorer) if isinstance(widget, ipywidgets.Image)]
+
+
+def words(explorer: Any) -> str:
+    """All text on the page."""
+    return " ".join(widget.value for widget in walk(explorer) if isinstance(widget, ipywidgets.HTML))
+
+
+def assert_changes(explorer: Any, change: Callable[[], object]) -> None:
+    """Something must change both in the pictures and in the words."""
+    before = pictures(explorer), words(explorer)
+    change()
+    assert pictures(explorer) != before[0]
+    assert words(explorer) != before[1]
+
+
+# What is put into the network, and what it makes of it.
+
+
+@pytest.mark.parametrize(
+    ("mistake", "convention", "expected"),
+    [
+        ("none", "torchvision", [(p - m) / s for p, m, s in zip((0.2, 0.4, 0.9), MEAN, STD, strict=True)]),
+        ("none", "caffe", [255 * p - m for p, m in zip((0.9, 0.4, 0.2), CAFFE_MEAN, strict=True)]),
+        ("channels swapped", "torchvision", [(p - m) / s for p, m, s in zip((0.9, 0.4, 0.2), MEAN, STD, strict=True)]),
+        ("channels swapped", "caffe", [255 * p - m for p, m in zip((0.2, 0.4, 0.9), CAFFE_MEAN, strict=True)]),
+        (
+            "0 to 255 instead of 0 to 1",
+            "torchvision",
+            [(255 * p - m) / s for p, m, s in zip((0.2, 0.4, 0.9), MEAN, STD, strict=True)],
+        ),
+        (
+            "means swapped",
+            "torchvision",
+            [(p - m) / s for p, m, s in zip((0.2, 0.4, 0.9), MEAN[::-1], STD, strict=True)],
+        ),
+        ("no normalisation", "torchvision", [0.2, 0.4, 0.9]),
+        (
+            "the other convention",
+            "caffe",
+            [(p - m) / s for p, m, s in zip((0.2, 0.4, 0.9), MEAN, STD, strict=True)],
+        ),
+    ],
+)
+def test_mistakes_give_the_network_these_numbers(mistake: str, convention: str, expected: list[float]) -> None:
+    colour = torch.tensor([0.2, 0.4, 0.9]).view(1, 3, 1, 1)
+    torch.testing.assert_close(MISTAKES[mistake](colour, convention).flatten(), torch.tensor(expected))
+
+
+def test_swapped_means_of_caffe_are_its_own_in_the_other_order() -> None:
+    colour = torch.tensor([0.2, 0.4, 0.9]).view(1, 3, 1, 1)
+    expected = [255 * p - m for p, m in zip((0.9, 0.4, 0.2), CAFFE_MEAN[::-1], strict=True)]
+    # The two conventions' means agree to a hundredth of the range.
+    torch.testing.assert_close(
+        MISTAKES["means swapped"](colour, "caffe").flatten(), torch.tensor(expected), atol=1, rtol=0
+    )
+
+
+@pytest.mark.parametrize("convention", ["torchvision", "caffe"])
+def test_without_a_mistake_the_network_sees_the_photo(tiny_backbone: Backbone, photo: Tensor, convention: str) -> None:
+    panels, text = render_preprocessing(
+        tiny_backbone, photo, size=56, antialias=True, convention=convention, mistake="none"
+    )
+    torch.testing.assert_close(panels["what the network takes it for"], photo, atol=1e-5, rtol=0)
+    assert "56 x 40 pixels" in text
+    assert "0.00 (relu1_1), 0.00 (relu2_1)" in text
+
+
+def test_feature_error_is_that_of_the_wrong_input(tiny_backbone: Backbone, photo: Tensor) -> None:
+    panels, text = render_preprocessing(
+        tiny_backbone, photo, size=28, antialias=True, convention="torchvision", mistake="channels swapped"
+    )
+    small = resize(photo, 28)
+    torch.testing.assert_close(panels["what the network takes it for"], small.flip(1))
+    with torch.no_grad():
+        right, wrong = (tiny_backbone.conv1_1(preprocess(image)).relu() for image in (small, small.flip(1)))
+    assert f"{float((wrong - right).norm() / right.norm()):.2f} (relu1_1)" in text
+
+
+def test_leaving_out_antialiasing_is_an_error_too(tiny_backbone: Backbone, photo: Tensor) -> None:
+    settings: dict[str, Any] = {"size": 14, "convention": "torchvision", "mistake": "none"}
+    smooth, _ = render_preprocessing(tiny_backbone, photo, antialias=True, **settings)
+    jagged, text = render_preprocessing(tiny_backbone, photo, antialias=False, **settings)
+    assert not torch.allclose(smooth["what the network takes it for"], jagged["what the network takes it for"])
+    assert "0.00 (relu1_1)" not in text
+    assert "without antialiasing" in text
+
+
+def test_every_control_of_preprocessing_matters(tiny_backbone: Backbone, photo: Tensor) -> None:
+    explorer = explore_preprocessing(photo, tiny_backbone)
+    size, mistake = control(explorer, "size"), control(explorer, "mistake")
+    assert list(size.options) == [32, 48, 56]
+    assert_changes(explorer, lambda: setattr(size, "value", 32))
+    assert_changes(explorer, lambda: setattr(control(explorer, "antialias"), "value", False))
+    for name in list(MISTAKES)[1:]:
+        assert_changes(explorer, lambda name=name: setattr(mistake, "value", name))
+    assert_changes(explorer, lambda: setattr(control(explorer, "convention"), "value", "caffe"))
+
+
+def test_sizes_suit_the_deepest_layer(five_blocks: Backbone) -> None:
+    banner = torch.full((1, 3, 64, 256), 0.5)
+    explorer = explore_preprocessing(banner, five_blocks)
+    for size in control(explorer, "size").options:
+        control(explorer, "size").value = size
+        assert f"given {size} x {size // 4} pixels" in words(explorer)
+    assert control(explorer, "size").options[0] == 128
+
+
+# Features.
+
+
+def test_channel_is_drawn_from_black_to_white(tiny_backbone: Backbone, small_image: Tensor) -> None:
+    maps = torch.tensor([[[[9.0, 9.0], [9.0, 9.0]], [[0.0, 1.0], [2.0, 4.0]]]])
+    panels, text = render_features(tiny_backbone, small_image, {"pool2": maps}, layer="pool2", channel=1)
+    expected = torch.tensor([[0.0, 0.25], [0.5, 1.0]]).expand(1, 3, 2, 2)
+    torch.testing.assert_close(panels["pool2, channel 1"], expected)
+    assert panels["bright where the channel is active"].shape == small_image.shape
+    for phrase in (
+        "shape (1, 2, 2, 2)",
+        "2 channels of 2 x 2 values, one every 4 pixels",
+        f"{tiny_backbone.receptive_field['pool2']} x {tiny_backbone.receptive_field['pool2']} pixels",
+        "from 0 to 4, mean 1.75, above zero at 75% of the places",
+        "number 2 of 2",
+        "The strongest: 0, 1.",
+    ):
+        assert phrase in text
+
+
+def test_silent_channel_is_black(tiny_backbone: Backbone, small_image: Tensor) -> None:
+    features = {"relu1_1": torch.zeros(1, 4, 12, 17)}
+    panels, _ = render_features(tiny_backbone, small_image, features, layer="relu1_1", channel=3)
+    assert panels["relu1_1, channel 3"].count_nonzero() == 0
+
+
+def test_every_control_of_features_matters(tiny_backbone: Backbone, photo: Tensor) -> None:
+    explorer = explore_features(tiny_backbone, photo)
+    layer, channel = control(explorer, "layer"), control(explorer, "channel")
+    assert list(layer.options) == list(tiny_backbone.layers)
+    for name in ("relu1_1", "conv2_2"):
+        assert_changes(explorer, lambda name=name: setattr(layer, "value", name))
+        assert channel.max == tiny_backbone.channels[name] - 1
+        assert "number 1 of" in words(explorer)
+    strongest = channel.value
+    assert_changes(explorer, lambda: setattr(channel, "value", (strongest + 1) % 6))
+    assert f"Channel {(strongest + 1) % 6}:" in words(explorer)
+    assert_changes(explorer, control(explorer, "strongest channel").click)
+    assert channel.value == strongest
+
+
+def test_layers_too_deep_for_the_photo_are_not_offered(tiny_backbone: Backbone) -> None:
+    explorer = explore_features(tiny_backbone, torch.rand(1, 3, 2, 9, generator=torch.Generator().manual_seed(0)))
+    assert control(explorer, "layer").options[-1] == "relu2_2"  # pool2 halves twice
+
+
+# Reconstructions.
+
+
+@pytest.fixture
+def results(tiny_backbone: Backbone, small_image: Tensor) -> dict[str, Result]:
+    options: dict[str, Any] = {"steps": 6, "progress": False}
+    return {
+        "relu1_1": reconstruct_content(tiny_backbone, small_image, "relu1_1", snapshots=(0, 2, 4), **options),
+        "relu2_1": reconstruct_content(tiny_backbone, small_image, "relu2_1", snapshots=(0, 3, 4, 5), **options),
+    }
+
+
+def test_reconstruction_shows_the_snapshot_and_its_loss(results: dict[str, Result], small_image: Tensor) -> None:
+    panels, text = render_reconstruction(results, small_image, name="relu2_1", step=3)
+    history = results["relu2_1"].history
+    assert panels["step 3"] is history.snapshots[3]
+    assert panels["the original"] is small_image
+    assert f"loss {history.totals[3]:.3g}, {history.totals[3] / history.totals[0]:.2%} of" in text
+    assert "all 6 steps were taken" in text
+
+
+def test_every_control_of_reconstructions_matters(results: dict[str, Result]) -> None:
+    explorer = explore_reconstructions(results)
+    layers, step = control(explorer, "layers"), control(explorer, "step")
+    (play,) = (widget for widget in walk(explorer) if isinstance(widget, ipywidgets.Play))
+    assert step.value == 4
+    assert_changes(explorer, lambda: setattr(layers, "value", "relu2_1"))
+    assert list(step.options) == [0, 3, 4, 5]
+    assert_changes(explorer, lambda: setattr(step, "value", 5))
+    assert (play.value, play.max) == (3, 3)
+    assert_changes(explorer, lambda: setattr(play, "value", 1))
+    assert step.value == 3
+    assert "relu2_1, step 3 of 5" in words(explorer)
+    assert_changes(explorer, lambda: setattr(layers, "value", "relu1_1"))
+    assert play.max == 2
+
+
+def test_runs_without_snapshots_are_refused(small_image: Tensor) -> None:
+    bare = Result(small_image, History(), "")
+    with pytest.raises(ValueError, match=r"no snapshots of relu1_1; make runs with snapshots="):
+        explore_reconstructions({"relu1_1": bare})
+    with pytest.raises(ValueError, match="no snapshots of any run"):
+        explore_reconstructions({})
+
+
+# Drawing.
+
+
+def test_small_pictures_are_enlarged_in_squares(small_image: Tensor) -> None:
+    large = enlarge(small_image, 60)
+    assert large.shape == (1, 3, 36, 51)
+    assert torch.equal(large[..., 1::3, 1::3], small_image)
+    assert torch.equal(large[..., ::3, 2::3], small_image)
+    assert enlarge(small_image, 16).shape == small_image.shape
+
+
+def test_bars_are_full_at_one() -> None:
+    assert re.findall(r"width: (\d+)px; background", bars({"a": 0.0, "b": 0.5, "c": 1.0, "d": 200.0})) == [
+        "0",
+        "160",
+        "320",
+        "320",
+    ]
+
+
+def test_loss_curves_are_logarithmic() -> None:
+    drawing = loss_curves([{"style": 1.0, "tv": 0.0}, {"style": 0.1, "tv": 0.0}, {"style": 0.01, "tv": 0.0}], at=1)
+    (points,) = re.findall(r'<polyline points="([^"]*)"', drawing)
+    (x0, y0), (x1, y1), (x2, y2) = (map(float, point.split(",")) for point in points.split())
+    assert x1 - x0 == pytest.approx(x2 - x1)
+    assert y1 - y0 == pytest.approx(y2 - y1)
+    assert y2 > y0  # a smaller loss stands lower
+    assert f'cx="{x1}" cy="{y1}"' in drawing
+    assert "style" in drawing
+    assert "tv" not in drawing
+
+
+def test_loss_curves_leave_out_what_has_no_logarithm() -> None:
+    drawing = loss_curves([{"content": 0.0}, {"content": 0.5}, {"content": float("nan")}, {"content": 0.4}])
+    (points,) = re.findall(r'<polyline points="([^"]*)"', drawing)
+    assert len(points.split()) == 2
+    assert loss_curves([{"tv": 0.0}]) == ""
+
+
+def test_saved_picture_is_the_picture() -> None:
+    assert 'download="a.png" href="data:image/png;base64,AAEC"' in save_link(bytes([0, 1, 2]), "a.png")
+
+
+# The reader's own pictures.
+
+
+def png(image: Tensor) -> bytes:
+    file = BytesIO()
+    to_pil(image).save(file, "PNG")
+    return file.getvalue()
+
+
+def as_uploaded(name: str, data: bytes) -> Any:
+    """A FileUpload's value, as the installed ipywidgets has it."""
+    if ipywidgets.__version__.startswith("7."):
+        return {name: {"metadata": {"name": name, "type": "image/png", "size": len(data)}, "content": data}}
+    file = {"name": name, "type": "image/png", "size": len(data), "content": memoryview(data)}
+    return ({**file, "last_modified": datetime.now(timezone.utc)},)
+
+
+def test_uploads_of_ipywidgets_7_and_8_are_read_alike() -> None:
+    seven = {"a.png": {"metadata": {"name": "a.png", "size": 3}, "content": b"abc"}}
+    eight = ({"name": "a.png", "size": 3, "content": memoryview(b"abc")},)
+    assert uploaded_files(seven) == uploaded_files(eight) == [("a.png", b"abc")]
+    assert uploaded_files({}) == uploaded_files(()) == []
+
+
+def test_upload_joins_the_menu_and_is_chosen(photo: Tensor) -> None:
+    chooser = PictureChooser("photo", ["coffee", "rocket"])
+    before = chooser.thumbnail.value
+    chooser.upload.set_trait("value", as_uploaded("mine.png", png(photo)))
+    assert list(chooser.menu.options) == ["coffee", "rocket", "mine.png"]
+    assert chooser.menu.value == "mine.png"
+    assert chooser.thumbnail.value != before
+    torch.testing.assert_close(chooser.load(56), photo, atol=0.5 / 255 + 1e-6, rtol=0)
+    chooser.upload.set_trait("value", as_uploaded("mine.png", png(1 - photo)))
+    assert list(chooser.menu.options) == ["coffee", "rocket", "mine.png"]
+    torch.testing.assert_close(chooser.load(56), 1 - photo, atol=0.5 / 255 + 1e-6, rtol=0)
+
+
+def test_unusable_upload_is_refused_in_words() -> None:
+    chooser = PictureChooser("photo", ["coffee"])
+    chooser.upload.set_trait("value", as_uploaded("<notes>.png", b"buy milk"))
+    assert list(chooser.menu.options) == ["coffee"]
+    assert "&lt;notes&gt;.png cannot be used: in no image format" in chooser.words.value
+
+
+# Transfers.
+
+
+def wait_until_done() -> None:
+    """Until the thread of a run has ended."""
+    for thread in threading.enumerate():
+        if thread.name == "style transfer":
+            thread.join(60)
+            assert not thread.is_alive()
+
+
+@pytest.fixture
+def transfer(five_blocks: Backbone) -> Iterator[Any]:
+    """An explorer of transfers at 64 pixels."""
+    explorer = explore_transfer(five_blocks)
+    control(explorer, "size").value = 64
+    control(explorer, "steps").value = 3
+    yield explorer
+    control(explorer, "Stop").click()
+    wait_until_done()
+
+
+def test_transfer_runs_to_its_end(transfer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REFRESH_SECONDS", 0)
+    seen: list[str] = []
+    for text in (widget for widget in walk(transfer) if isinstance(widget, ipywidgets.HTML)):
+        text.observe(lambda change: seen.append(change["new"]), "value")
+    before = pictures(transfer)
+    control(transfer, "Run").click()
+    wait_until_done()
+    assert [re.findall(r"Step \d of 3", text) for text in seen[:3]] == [[f"Step {n} of 3"] for n in (1, 2, 3)]
+    assert "Done: all 3 steps were taken" in seen[-1]
+    assert pictures(transfer)[-1] != before[-1]
+    assert load_image(pictures(transfer)[-1]).shape[-1] == 320
+    assert not control(transfer, "Run").disabled
+    assert control(transfer, "Stop").disabled
+
+
+def test_stop_ends_a_run_and_run_starts_no_second(transfer: Any) -> None:
+    control(transfer, "steps").value = 500
+    run, stop = control(transfer, "Run"), control(transfer, "Stop")
+    run.click()
+    assert run.disabled
+    assert not stop.disabled
+    run.click()
+    assert sum(thread.name == "style transfer" for thread in threading.enumerate()) == 1
+    stop.click()
+    wait_until_done()
+    assert "stopped by hand" in words(transfer)
+    assert 'download="transfer.png"' in words(transfer)
+    assert not run.disabled
+
+
+def test_transfer_is_given_what_the_controls_say(transfer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+
+    def style_transfer(backbone: Backbone, **options: Any) -> Result:
+        given.update(options)
+        return Result(options["photo"], History([{"style": 0.5}], seconds=1.0), "enough was seen")
+
+    monkeypatch.setattr(module, "style_transfer", style_transfer)
+    control(transfer, "photo").value = "coffee"
+    control(transfer, "painting").value = "mosaic"
+    control(transfer, "alpha / beta").value = 0.01
+    control(transfer, "content layer").value = "relu3_1"
+    control(transfer, "total variation").value = 10.0
+    control(transfer, "Run").click()
+    wait_until_done()
+    torch.testing.assert_close(given["photo"], load_image(module.sample("coffee", 64)))
+    torch.testing.assert_close(given["painting"], load_image(module.sample("mosaic", 64)))
+    assert given["beta"] == pytest.approx(100)
+    assert (given["content_layers"], given["tv"], given["steps"]) == (["relu3_1"], 10.0, 3)
+    assert "Done: enough was seen, 1 s. Loss 0.5 (style 0.5)." in words(transfer)
+
+
+def test_failing_run_says_why(transfer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def style_transfer(*_: Any, **__: Any) -> Result:
+        raise RuntimeError("not enough <memory>")
+
+    monkeypatch.setattr(module, "style_transfer", style_transfer)
+    control(transfer, "Run").click()
+    wait_until_done()
+    assert "not enough &lt;memory&gt;" in words(transfer)
+    assert not control(transfer, "Run").disabled
+
+
+def test_picture_too_narrow_for_the_size_says_so(transfer: Any) -> None:
+    file = BytesIO()
+    Image.new("RGB", (160, 20)).save(file, "PNG")
+    control(transfer, "your own photo").set_trait("value", as_uploaded("banner.png", file.getvalue()))
+    assert control(transfer, "photo").value == "banner.png"
+    control(transfer, "Run").click()
+    assert not control(transfer, "Run").disabled
+    assert "64 x 8" in words(transfer)
