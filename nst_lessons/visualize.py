@@ -1,0 +1,199 @@
+"""Visualise: what a network's channels respond to; tensors in, tensors out.
+
+Activation maps are drawn by `nst_lessons.plots`; here are the questions about them: which channels are strongest,
+which pixels a value sees, what changes when the image does, and which image excites a channel most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from nst_lessons.backbones import Backbone
+from nst_lessons.images import noise_like, resize
+from nst_lessons.losses import relative_error, total_variation
+from nst_lessons.optimize import Result, optimize_image
+
+OCTAVE = 1.5
+
+
+def top_channels(features: Tensor, count: int) -> list[int]:
+    """The channels with the largest mean activation, strongest first.
+
+    Args:
+        features: ``(1, C, H, W)``.
+        count: how many; all C where there are fewer.
+
+    Raises:
+        ValueError: for features of another shape, or a count below 1.
+    """
+    check_features(features)
+    if count < 1:
+        raise ValueError(f"count must be at least 1, not {count}")
+    channels: list[int] = features.mean((0, 2, 3)).argsort(descending=True, stable=True)[:count].tolist()
+    return channels
+
+
+def activation_overlay(photo: Tensor, activation: Tensor) -> Tensor:
+    """The photo, lit where a channel is active and dark where it is not.
+
+    Args:
+        photo: ``(1, 3, H, W)`` in [0, 1].
+        activation: ``(1, 1, h, w)``, one channel of a layer, any range.
+
+    Returns:
+        ``(1, 3, H, W)`` in [0, 1]: a fifth of the photo's light at the channel's smallest value, all at its largest.
+
+    Raises:
+        ValueError: for an activation of more than one channel.
+    """
+    check_features(activation)
+    if activation.shape[1] != 1:
+        raise ValueError(f"one channel (1, 1, h, w) is wanted, not {tuple(activation.shape)}; take maps[:, c : c + 1]")
+    low, high = activation.aminmax()
+    light = (activation - low) / (high - low).clamp_min(torch.finfo(activation.dtype).tiny)
+    light = interpolate(light.to(photo), photo.shape[-2:], mode="bilinear", align_corners=False)
+    return photo * (0.2 + 0.8 * light)
+
+
+def receptive_field_box(
+    backbone: Backbone, layer: str, position: tuple[int, int], image_size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """The pixels that one value of a layer can see.
+
+    Every padded 3x3 convolution looks one step further on both sides, and pooling looks at whole cells, so the field
+    of ``(row, column)`` lies centrally around the ``stride x stride`` pixels that the value stands for.
+    Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks" (Distill, 2019).
+
+    Args:
+        backbone: the network.
+        layer: one of its layers.
+        position: row and column in the layer's map.
+        image_size: height and width of the image in pixels.
+
+    Returns:
+        ``(top, left, bottom, right)``, clipped to the image; bottom and right are the first ones outside.
+
+    Raises:
+        ValueError: for an unknown layer, or a position outside its map.
+    """
+    layer = backbone.canonical(layer)
+    stride, field = backbone.stride[layer], backbone.receptive_field[layer]
+    rows, columns = (side // stride for side in image_size)
+    if not (0 <= position[0] < rows and 0 <= position[1] < columns):
+        raise ValueError(f"{layer} has {rows} x {columns} positions on this image; {position} is not one of them")
+    reach = (field - stride) // 2
+    (top, bottom), (left, right) = (
+        (max(0, place * stride - reach), min(side, place * stride - reach + field))
+        for place, side in zip(position, image_size, strict=True)
+    )
+    return top, left, bottom, right
+
+
+@torch.no_grad()
+def layer_sensitivity(
+    backbone: Backbone, image: Tensor, changed_images: Mapping[str, Tensor], layers: Iterable[str]
+) -> dict[str, dict[str, float]]:
+    """Which layer notices which change: ``|F' - F| / |F|`` of the features, the root of `relative_error`.
+
+    0 is no change; 1 is as far as from the features to no features at all.
+
+    Args:
+        backbone: gives the features.
+        image: ``(1, 3, H, W)``.
+        changed_images: ``{change: (1, 3, H, W)}``, of the same shape.
+        layers: layer names.
+
+    Returns:
+        ``{change: {layer: relative change}}``.
+
+    Raises:
+        ValueError: for an unknown layer, or a changed image of another shape.
+    """
+    features = backbone(image, layers)
+    changes = {}
+    for name, changed in changed_images.items():
+        if changed.shape != image.shape:
+            raise ValueError(f"{name}: shape {tuple(changed.shape)}, the image has {tuple(image.shape)}; resize it")
+        others = backbone(changed, features)
+        changes[name] = {layer: float(relative_error(others[layer], features[layer]).sqrt()) for layer in features}
+    return changes
+
+
+def maximise_activation(
+    backbone: Backbone,
+    layer: str,
+    channel: int,
+    *,
+    size: int = 96,
+    start: Tensor | None = None,
+    octaves: int = 3,
+    steps: int = 60,
+    tv: float = 30.0,
+    jitter: int = 4,
+    seed: int = 0,
+    **options: Any,
+) -> Result:
+    """An image that excites one channel of a layer as much as it can: what the channel looks for.
+
+    Erhan, Bengio, Courville and Vincent, "Visualizing Higher-Layer Features of a Deep Network" (2009). Unhindered, it
+    would end in noise that only networks see, so there are the usual restraints (Olah, Mordvintsev and Schubert,
+    "Feature Visualization", Distill, 2017): total variation against noise, jitter so that nothing depends on the
+    exact position, and octaves, from a small image to the full one, so that large shapes come first.
+
+    A layer before its ReLU, such as "conv3_1", always has a slope to follow; after it, a channel that is silent on
+    the start stays silent.
+
+    Args:
+        backbone: the network.
+        layer: one of its layers.
+        channel: one of the layer's channels.
+        size: height and width in pixels, when there is no start.
+        start: ``(1, 3, H, W)`` in [0, 1], left as it is; by default faint noise around mid-grey.
+        octaves: how many sizes, each 1.5 times the one before.
+        steps: of each octave.
+        tv: weight of the total variation.
+        jitter: the image is rolled by up to so many pixels at every step.
+        seed: of noise and jitter.
+        **options: go to `optimize_image`; the optimiser is Adam, which keeps the pixels in [0, 1] at every step: there
+            is no most exciting image without such a border.
+
+    Returns:
+        The last octave's `Result`; its loss "activation" is minus the channel's mean in units of the layer's root
+        mean square on the start.
+
+    Raises:
+        ValueError: for an unknown layer or channel, or fewer than one octave.
+    """
+    layer = backbone.canonical(layer)
+    if not 0 <= channel < backbone.channels[layer]:
+        raise ValueError(f"{layer} has channels 0 to {backbone.channels[layer] - 1}, not {channel}")
+    if octaves < 1:
+        raise ValueError(f"octaves must be at least 1, not {octaves}")
+    image = 0.4 + 0.2 * noise_like(torch.empty(1, 3, size, size), seed) if start is None else start
+    with torch.no_grad():
+        scale = backbone(image, [layer])[layer].square().mean().sqrt()
+    generator = torch.Generator().manual_seed(seed)
+
+    def loss_fn(image: Tensor) -> dict[str, Tensor]:
+        down, right = torch.randint(-jitter, jitter + 1, (2,), generator=generator).tolist()
+        maps = backbone(image.roll((down, right), (2, 3)), [layer])[layer]
+        return {"activation": -maps[:, channel].mean() / scale, "tv": tv * total_variation(image)}
+
+    height, width = image.shape[-2:]
+    for octave in reversed(range(octaves)):
+        sides = tuple(max(backbone.stride[layer], round(side / OCTAVE**octave)) for side in (height, width))
+        image = resize(image, (sides[0], sides[1]))
+        result = optimize_image(image, loss_fn, steps=steps, optimizer="adam", **options)
+        image = result.image
+    return result
+
+
+def check_features(features: Tensor) -> None:
+    """Raise ValueError unless features are ``(1, C, H, W)``."""
+    if features.ndim != 4 or len(features) != 1:
+        raise ValueError(f"features have shape (1, C, H, W), not {tuple(features.shape)}")
