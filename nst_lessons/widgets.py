@@ -30,7 +30,7 @@ from nst_lessons.optimize import History, Result, Step
 from nst_lessons.plots import to_png
 from nst_lessons.recipes import CONTENT_LAYERS, style_transfer
 from nst_lessons.samples import PAINTINGS, PHOTOS, sample
-from nst_lessons.visualize import activation_overlay, layer_sensitivity, top_channels
+from nst_lessons.visualize import activation_overlay, layer_sensitivity, receptive_field_box, top_channels
 
 Panels: TypeAlias = Mapping[str, Tensor]
 
@@ -151,8 +151,13 @@ def render_features(
     """
     maps = features[layer]
     activation = maps[:, channel : channel + 1]
-    low, high = float(activation.min()), float(activation.max())
-    grey = ((activation - low) / max(high - low, 1e-12)).expand(-1, 3, -1, -1)
+    low, high = map(float, activation.aminmax())
+    grey = (activation - low).expand(-1, 3, -1, -1) / max(high - low, 1e-12)
+    place = divmod(int(activation.argmax()), activation.shape[-1])
+    top, left, bottom, right = receptive_field_box(backbone, layer, place, (photo.shape[-2], photo.shape[-1]))
+    lit = activation_overlay(photo, activation)
+    lit[..., [top, bottom - 1], left:right] = 1
+    lit[..., top:bottom, [left, right - 1]] = 1
     ranking = top_channels(maps, maps.shape[1])
     field, stride = backbone.receptive_field[layer], backbone.stride[layer]
     text = (
@@ -161,10 +166,10 @@ def render_features(
         f"Channel {channel}: values from {low:.3g} to {high:.3g}, mean {activation.mean():.3g}, "
         f"above zero at {(activation > 0).float().mean():.0%} of the places; "
         f"number {ranking.index(channel) + 1} of {len(ranking)} by mean activation. "
-        f"The strongest: {', '.join(map(str, ranking[:5]))}."
+        f"Its largest value sees columns {left} to {right - 1} and rows {top} to {bottom - 1}: the white frame. "
+        f"The strongest channels: {', '.join(map(str, ranking[:5]))}."
     )
-    captions = "bright where the channel is active", f"{layer}, channel {channel}"
-    return dict(zip(captions, (activation_overlay(photo, activation), grey), strict=True)), paragraph(text)
+    return {"the photo, lit where the channel is active": lit, f"{layer}, channel {channel}": grey}, paragraph(text)
 
 
 def explore_reconstructions(results: Mapping[str, Result], original: Tensor | None = None) -> widgets.VBox:
@@ -314,9 +319,7 @@ def explore_transfer(backbone: Backbone) -> widgets.VBox:
             result = style_transfer(backbone, **options, callback=watch, stop=by_hand, progress=False)
             text = f"Done: {result.stopped}, {result.history.seconds:.0f} s. {loss_words(result.losses)}."
             show(picture, result.image)
-            words.value = (
-                paragraph(text) + loss_curves(result.history.losses) + save_link(to_png(result.image), "transfer.png")
-            )
+            words.value = paragraph(text) + loss_curves(result.history.losses) + save_link(to_png(result.image))
         except Exception as error:  # a thread has nobody else to tell
             words.value = paragraph(f"This run failed. {error}")
         finally:
@@ -501,8 +504,8 @@ def loss_words(losses: Mapping[str, float]) -> str:
     return f"Loss {sum(losses.values()):.3g} ({terms})"
 
 
-def save_link(png: bytes, name: str) -> str:
+def save_link(png: bytes) -> str:
     """A link that saves a picture to the reader's disk, as HTML."""
     data = b64encode(png).decode()
-    link = f'<a download="{name}" href="data:image/png;base64,{data}" style="text-decoration: underline">'
-    return f"<p>{link}Save this picture as {name}</a></p>"
+    link = f'<a download="transfer.png" href="data:image/png;base64,{data}" style="text-decoration: underline">'
+    return f"<p>{link}Save this picture</a></p>"

@@ -179,20 +179,31 @@ def test_sizes_suit_the_deepest_layer(five_blocks: Backbone) -> None:
 
 
 def test_channel_is_drawn_from_black_to_white(tiny_backbone: Backbone, small_image: Tensor) -> None:
-    maps = torch.tensor([[[[9.0, 9.0], [9.0, 9.0]], [[0.0, 1.0], [2.0, 4.0]]]])
+    maps = torch.zeros(1, 2, 3, 4)
+    maps[0, 0], maps[0, 1, 0, 1], maps[0, 1, 2, 0] = 9.0, 4.0, 1.0
     panels, text = render_features(tiny_backbone, small_image, {"pool2": maps}, layer="pool2", channel=1)
-    expected = torch.tensor([[0.0, 0.25], [0.5, 1.0]]).expand(1, 3, 2, 2)
-    torch.testing.assert_close(panels["pool2, channel 1"], expected)
-    assert panels["bright where the channel is active"].shape == small_image.shape
+    torch.testing.assert_close(panels["pool2, channel 1"], (maps[:, 1:] / 4).expand(1, 3, 3, 4))
+    field = tiny_backbone.receptive_field["pool2"]
     for phrase in (
-        "shape (1, 2, 2, 2)",
-        "2 channels of 2 x 2 values, one every 4 pixels",
-        f"{tiny_backbone.receptive_field['pool2']} x {tiny_backbone.receptive_field['pool2']} pixels",
-        "from 0 to 4, mean 1.75, above zero at 75% of the places",
-        "number 2 of 2",
-        "The strongest: 0, 1.",
+        "shape (1, 2, 3, 4): 2 channels of 4 x 3 values, one every 4 pixels",
+        f"seeing {field} x {field} pixels",
+        "from 0 to 4, mean 0.417, above zero at 17% of the places; number 2 of 2",
+        "The strongest channels: 0, 1.",
     ):
         assert phrase in text
+
+
+def test_photo_is_lit_where_the_channel_is_active_and_framed_where_it_looked(tiny_backbone: Backbone) -> None:
+    activation = torch.zeros(1, 1, 12, 17)
+    activation[0, 0, 5, 9] = 2.0
+    panels, text = render_features(
+        tiny_backbone, torch.full((1, 3, 12, 17), 0.5), {"relu1_1": activation}, layer="relu1_1", channel=0
+    )
+    expected = torch.full((12, 17), 0.1)
+    expected[4:7, 8:11] = 1  # the frame of a 3x3 field is all of it but its centre
+    expected[5, 9] = 0.5
+    torch.testing.assert_close(panels["the photo, lit where the channel is active"][0, 1], expected)
+    assert "columns 8 to 10 and rows 4 to 6" in text
 
 
 def test_silent_channel_is_black(tiny_backbone: Backbone, small_image: Tensor) -> None:
@@ -306,7 +317,7 @@ def test_loss_curves_leave_out_what_has_no_logarithm() -> None:
 
 
 def test_saved_picture_is_the_picture() -> None:
-    assert 'download="a.png" href="data:image/png;base64,AAEC"' in save_link(bytes([0, 1, 2]), "a.png")
+    assert 'href="data:image/png;base64,AAEC"' in save_link(bytes([0, 1, 2]))
 
 
 # The reader's own pictures.
