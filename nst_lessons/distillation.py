@@ -17,13 +17,13 @@ are being optimised with the student itself, because an optimisation walks to wh
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
 import scipy.linalg
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm, trange
@@ -243,10 +243,10 @@ def held_out_errors(student: Backbone, teacher: Backbone, maps: Maps, images: Te
     return sums
 
 
-def save_atomically(save: object, path: Path) -> None:
-    """Call ``save(temporary path)``, then put the file in place in one step."""
+def save_atomically(write: Callable[[Path], object], path: Path) -> None:
+    """Call ``write(temporary path)``, then put the file in place in one step."""
     temporary = path.with_name(path.name + ".partial")
-    save(temporary)  # type: ignore[operator]
+    write(temporary)
     temporary.replace(path)
 
 
@@ -333,7 +333,7 @@ def distil(
 def save_weights(student: Backbone, path: Path) -> None:
     """Write the weights as float16, half the size; their rounding is far below the distillation's error."""
     weights = {key: tensor.half().contiguous() for key, tensor in student.state_dict().items()}
-    save_atomically(lambda temporary: save_file(weights, temporary), path)
+    save_atomically(lambda temporary: temporary.write_bytes(save(weights)), path)
 
 
 def main() -> None:
