@@ -125,7 +125,7 @@ def show_feature_maps(
         raise ValueError(f"no channels {absent}; there are 0 to {maps.shape[1] - 1}")
     figure, axes = grid(len(chosen), min(8, max(4, len(chosen))), maps.shape[2] / maps.shape[3], largest=1.6)
     for ax, channel in zip(axes, chosen, strict=False):
-        ax.imshow(maps[0, channel].detach().float().cpu(), cmap="magma")
+        ax.imshow(maps[0, channel].detach().float().cpu().numpy(), cmap="magma")
         ax.set_title(str(channel), fontsize=LABEL_SIZE - 1, color=INK, pad=3)
     _, count_channels, height, width = maps.shape
     shape = f"{count_channels} channels of {width} x {height}"
@@ -156,7 +156,7 @@ def show_filters(
     columns = columns or (16 if len(weight) > 32 else 8)
     figure, axes = grid(len(weight), columns, weight.shape[2] / weight.shape[3], largest=1.0)
     for number, (ax, pixels) in enumerate(zip(axes, 0.5 + 0.5 * weight / largest, strict=False)):
-        ax.imshow(pixels.permute(1, 2, 0), interpolation="nearest")
+        ax.imshow(pixels.permute(1, 2, 0).numpy(), interpolation="nearest")
         ax.set_title(str(number), fontsize=LABEL_SIZE - 2, color=INK, pad=2)
     finish(figure, title, caption)
     show(figure, alt or sentences(title, f"{len(weight)} filters as small RGB images", caption))
@@ -233,7 +233,7 @@ def show_matrix(matrices: Mapping[str, Tensor], *, title: str = "", caption: str
         largest = max(abs(low), abs(high)) or 1.0
         signed = low < 0
         norm = Normalize(-largest, largest) if signed else PowerNorm(0.5, vmin=0, vmax=largest)
-        drawn = ax.imshow(values, cmap="RdBu_r" if signed else "magma", norm=norm)
+        drawn = ax.imshow(values.numpy(), cmap="RdBu_r" if signed else "magma", norm=norm)
         ax.set_title(f"{label}\n{values.shape[0]} x {values.shape[1]}", fontsize=LABEL_SIZE, color=INK)
         bar = figure.colorbar(drawn, ax=ax, fraction=0.05, pad=0.03)
         bar.locator = MaxNLocator(4)
@@ -273,7 +273,7 @@ def show_heat_map(
     scale = Normalize(0, darkest or float(table.max()) or 1.0, clip=True)
     figure = Figure(figsize=(min(WIDTH, 2.2 + 0.95 * len(columns)), 0.5 + 0.45 * len(rows)), layout="constrained")
     ax = figure.add_subplot()
-    ax.imshow(table, cmap="Blues", norm=scale, aspect="auto")
+    ax.imshow(table.numpy(), cmap="Blues", norm=scale, aspect="auto")
     for i, cells in enumerate(table.tolist()):
         for j, value in enumerate(cells):
             ink = "white" if scale(value) > 0.55 else INK

@@ -1,0 +1,325 @@
+"""Plots: what a figure says, in pixels, labels and alt text."""
+
+import gc
+import math
+import threading
+import weakref
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from nst_lessons import History, ImageError, plots
+
+CALLS: dict[str, Any] = {
+    "show_images": lambda **words: plots.show_images({"a photo": torch.rand(1, 3, 12, 17)}, **words),
+    "show_feature_maps": lambda **words: plots.show_feature_maps(torch.rand(1, 5, 6, 8), **words),
+    "show_filters": lambda **words: plots.show_filters(torch.randn(7, 3, 3, 3), **words),
+    "show_boxes": lambda **words: plots.show_boxes(torch.rand(1, 3, 12, 17), {"relu1_1": (1, 2, 4, 5)}, **words),
+    "show_matrix": lambda **words: plots.show_matrix({"gram": torch.rand(1, 4, 4)}, **words),
+    "show_heat_map": lambda **words: plots.show_heat_map({"blur": {"relu1_1": 0.25}}, **words),
+    "plot_losses": lambda **words: plots.plot_losses(History([{"content": 2.0}, {"content": 1.0}]), **words),
+    "plot_lines": lambda **words: plots.plot_lines({"psnr": {1: 2.0, 2: 3.0}}, xlabel="x", ylabel="y", **words),
+}
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Figure, str]]:
+    """The figures that are shown, with their alt text."""
+    shown: list[tuple[Figure, str]] = []
+    monkeypatch.setattr(plots, "show", lambda figure, alt: shown.append((figure, alt)))
+    return shown
+
+
+@pytest.fixture
+def displayed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict, dict]]:
+    """What reaches the notebook: data and metadata."""
+    outputs: list[tuple[dict, dict]] = []
+
+    def display(data: dict, *, raw: bool, metadata: dict) -> None:
+        assert raw
+        outputs.append((data, metadata))
+
+    monkeypatch.setattr(plots, "display", display)
+    return outputs
+
+
+def decode(png: bytes) -> np.ndarray:
+    picture = Image.open(BytesIO(png))
+    assert picture.format == "PNG"
+    return np.asarray(picture.convert("RGB"))
+
+
+def texts(figure: Figure) -> list[str]:
+    """All words of a figure."""
+    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")) if text.get_text()]
+
+
+def test_png_of_an_image_has_exactly_its_pixels() -> None:
+    levels = torch.arange(3 * 12 * 17).view(1, 3, 12, 17) % 256
+    pixels = decode(plots.to_png(levels / 255))
+    assert pixels.shape == (12, 17, 3)
+    np.testing.assert_array_equal(pixels, levels[0].permute(1, 2, 0).numpy())
+
+
+def test_png_of_a_tensor_that_is_no_image() -> None:
+    with pytest.raises(ImageError, match=r"\(1, 3, H, W\)"):
+        plots.to_png(torch.zeros(3, 12, 17))
+
+
+def test_png_of_a_figure_is_white_where_nothing_is_drawn() -> None:
+    pixels = decode(plots.to_png(Figure(figsize=(2, 1))))
+    assert (pixels == 255).all()
+
+
+def test_show_displays_the_picture_once_with_its_alt_text(displayed: list[tuple[dict, dict]]) -> None:
+    figure = Figure(figsize=(1, 1))
+    figure.add_axes((0, 0, 1, 1)).imshow([[0.0, 1.0]], cmap="gray")
+    assert plots.show(figure, "half black, half white") is None
+    ((data, metadata),) = displayed
+    assert data["text/plain"] == "half black, half white"
+    assert metadata == {"image/png": {"alt": "half black, half white"}}
+    assert decode(data["image/png"]).min() < 10
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_figure_has_title_caption_and_alt_text(name: str, figures: list[tuple[Figure, str]]) -> None:
+    assert CALLS[name](title="The title", caption="What is to be seen.") is None
+    ((figure, alt),) = figures
+    words = texts(figure)
+    assert any(text.startswith("The title") for text in words)
+    assert "What is to be seen." in words
+    assert alt.startswith("The title")
+    assert alt.endswith("What is to be seen.")
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_given_alt_text_is_taken_as_it_stands(name: str, displayed: list[tuple[dict, dict]]) -> None:
+    CALLS[name](title="The title", alt="Something else.")
+    ((data, metadata),) = displayed
+    assert metadata["image/png"]["alt"] == data["text/plain"] == "Something else."
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_nothing_is_drawn_outside_a_page(name: str, figures: list[tuple[Figure, str]]) -> None:
+    CALLS[name](title="A long title " * 12, caption="A long caption that goes on and on. " * 12)
+    ((figure, _),) = figures
+    width = decode(plots.to_png(figure)).shape[1]
+    assert 300 < width <= 100 * (plots.WIDTH + 2)
+
+
+def test_pyplot_keeps_no_figures() -> None:
+    from matplotlib import pyplot
+
+    before = pyplot.get_fignums()
+    for call in CALLS.values():
+        call()
+    assert pyplot.get_fignums() == before
+
+
+def test_figures_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[weakref.ref[Figure]] = []
+    monkeypatch.setattr(plots, "display", lambda *_, **__: None)
+    monkeypatch.setattr(plots, "to_png", lambda figure: drawn.append(weakref.ref(figure)) or b"")
+    for call in CALLS.values():
+        call()
+    gc.collect()
+    assert [figure() for figure in drawn] == [None] * len(CALLS)
+
+
+def test_figures_can_be_drawn_in_threads() -> None:
+    pictures: dict[int, bytes] = {}
+
+    def work(number: int) -> None:
+        figure = Figure(figsize=(2, 2))
+        figure.add_subplot().plot([0, number])
+        pictures[number] = plots.to_png(figure)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(pictures) == [0, 1, 2, 3]
+    assert all(decode(png).shape[2] == 3 for png in pictures.values())
+
+
+def shown_pixels(figure: Figure) -> list[np.ndarray]:
+    """The arrays behind a figure's images."""
+    return [np.asarray(image.get_array()) for ax in figure.axes for image in ax.get_images()]
+
+
+def test_images_are_shown_as_they_are_with_their_labels(
+    figures: list[tuple[Figure, str]], small_image: Tensor, other_image: Tensor
+) -> None:
+    plots.show_images({"one": small_image, 10: other_image})
+    ((figure, alt),) = figures
+    assert [ax.get_title() for ax in figure.axes] == ["one", "step 10"]
+    assert alt == "Pictures: one, step 10."
+    for pixels, image in zip(shown_pixels(figure), (small_image, other_image), strict=True):
+        np.testing.assert_array_equal(pixels, (255 * image[0].permute(1, 2, 0)).round().byte().numpy())
+
+
+@pytest.mark.parametrize(
+    ("count", "columns", "expected"), [(3, None, 3), (5, None, 5), (6, None, 3), (7, None, 4), (7, 2, 2), (2, 9, 2)]
+)
+def test_columns(
+    figures: list[tuple[Figure, str]], small_image: Tensor, count: int, columns: int | None, expected: int
+) -> None:
+    plots.show_images(dict.fromkeys(map(str, range(count)), small_image), columns=columns)
+    ((figure, _),) = figures
+    assert figure.axes[0].get_gridspec().ncols == expected
+    assert len(shown_pixels(figure)) == count
+
+
+def test_no_images() -> None:
+    with pytest.raises(ValueError, match="nothing to show"):
+        plots.show_images({})
+
+
+def test_feature_maps_are_the_channels_asked_for(figures: list[tuple[Figure, str]]) -> None:
+    maps = torch.randn(1, 9, 6, 8)
+    plots.show_feature_maps(maps, title="relu3_1", channels=[7, 2, 5], count=2)
+    ((figure, alt),) = figures
+    np.testing.assert_allclose(np.stack(shown_pixels(figure)), maps[0, [7, 2]].numpy())
+    assert [ax.get_title() for ax in figure.axes if ax.get_images()] == ["7", "2"]
+    assert "relu3_1: 9 channels of 8 x 6" in texts(figure)
+    assert "channels 7, 2" in alt
+
+
+def test_feature_maps_that_are_not_there() -> None:
+    with pytest.raises(ValueError, match=r"no channels \[4, -1\]; there are 0 to 3"):
+        plots.show_feature_maps(torch.zeros(1, 4, 2, 2), channels=[0, 4, -1])
+    with pytest.raises(ValueError, match=r"\(1, C, H, W\), not \(4, 2, 2\)"):
+        plots.show_feature_maps(torch.zeros(4, 2, 2))
+
+
+def test_filters_are_grey_where_a_weight_is_zero(figures: list[tuple[Figure, str]]) -> None:
+    weight = torch.zeros(2, 3, 3, 3)
+    weight[0, 0, 1, 2] = 4.0  # red, right of the centre
+    weight[0, 2, 0, 0] = -2.0
+    plots.show_filters(weight)
+    ((figure, _),) = figures
+    first, second = shown_pixels(figure)
+    np.testing.assert_allclose(first[1, 2], [1.0, 0.5, 0.5])
+    np.testing.assert_allclose(first[0, 0], [0.5, 0.5, 0.25])
+    np.testing.assert_allclose(second, 0.5)
+
+
+def test_filters_of_a_deeper_layer_are_no_images() -> None:
+    with pytest.raises(ValueError, match=r"\(C, 3, h, w\), not \(8, 4, 3, 3\)"):
+        plots.show_filters(torch.zeros(8, 4, 3, 3))
+
+
+def test_boxes_enclose_the_pixels_they_name(figures: list[tuple[Figure, str]], small_image: Tensor) -> None:
+    plots.show_boxes(small_image, {"relu1_1": (1, 2, 4, 9)})
+    ((figure, alt),) = figures
+    box = figure.axes[0].patches[-1]
+    assert (box.get_x(), box.get_y(), box.get_width(), box.get_height()) == (1.5, 0.5, 7, 3)
+    assert "relu1_1" in [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert alt == "relu1_1: rows 1 to 3, columns 2 to 8."
+
+
+def test_matrices_have_colour_bars_and_signs(figures: list[tuple[Figure, str]]) -> None:
+    gram, signed = torch.tensor([[4.0, 1.0], [1.0, 0.0]]), torch.tensor([[2.0, -8.0]])
+    plots.show_matrix({"gram": gram[None], "signed": signed})
+    ((figure, alt),) = figures
+    images = [image for ax in figure.axes for image in ax.get_images()]
+    assert len(figure.axes) == 4  # two matrices, two bars
+    np.testing.assert_allclose(images[0].get_array(), gram)
+    assert float(images[0].norm(1.0)) == pytest.approx(0.5)  # the root of a quarter
+    assert float(images[1].norm(0.0)) == pytest.approx(0.5)  # 0 is in the middle
+    assert float(images[1].norm(-8.0)) == 0
+    assert alt == "gram: 2 x 2 values from 0 to 4. signed: 1 x 2 values from -8 to 2."
+
+
+def test_a_matrix_is_no_batch() -> None:
+    with pytest.raises(ValueError, match=r"grams: a matrix has shape"):
+        plots.show_matrix({"grams": torch.zeros(2, 3, 3)})
+
+
+def test_heat_maps_write_their_numbers(figures: list[tuple[Figure, str]]) -> None:
+    values = {"blur": {"relu1_1": 0.123456, "relu2_1": 2.0}, "noise": {"relu1_1": 0.0, "relu2_1": 12345.0}}
+    plots.show_heat_map(values, darkest=2.0)
+    ((figure, alt),) = figures
+    written = {(t.get_position()[1], t.get_position()[0]): t.get_text() for t in figure.axes[0].texts}
+    assert written == {(0, 0): "0.123", (0, 1): "2", (1, 0): "0", (1, 1): "12345"}
+    assert alt == "blur: relu1_1 0.123, relu2_1 2. noise: relu1_1 0, relu2_1 12345."
+    image = figure.axes[0].get_images()[0]
+    assert float(image.norm(2.0)) == float(image.norm(12345.0)) == 1.0
+
+
+def test_numbers_on_dark_cells_are_white_and_on_light_ones_dark(figures: list[tuple[Figure, str]]) -> None:
+    plots.show_heat_map({"row": {"light": 0.0, "dark": 1.0}})
+    ((figure, _),) = figures
+    light, dark = figure.axes[0].texts
+    assert (light.get_color(), dark.get_color()) == (plots.INK, "white")
+
+
+@pytest.mark.parametrize("values", [{}, {"a": {}}, {"a": {"x": 1.0}, "b": {"y": 1.0}}])
+def test_heat_maps_want_a_full_table(values: dict) -> None:
+    with pytest.raises(ValueError, match="same columns"):
+        plots.show_heat_map(values)
+
+
+def test_losses_are_one_line_a_term_and_their_sum(figures: list[tuple[Figure, str]]) -> None:
+    history = History([{"content": 1.0, "style": 10.0, "tv": 0.0}, {"content": 0.5, "style": 2.0, "tv": 0.0}])
+    plots.plot_losses(history)
+    ((figure, alt),) = figures
+    ax = figure.axes[0]
+    lines = {line.get_label(): list(line.get_ydata()) for line in ax.get_lines()}
+    assert lines == {"content": [1.0, 0.5], "style": [10.0, 2.0], "sum": [11.0, 2.5]}
+    assert ax.get_yscale() == "log"
+    assert "style: 10 at first, 2 at last, from 2 to 10" in alt
+
+
+def test_losses_of_several_runs_are_their_sums(figures: list[tuple[Figure, str]]) -> None:
+    plots.plot_losses({"adam": History([{"a": 1.0, "b": 2.0}]), "lbfgs": History([{"a": 1.0, "b": 1.0}])})
+    ((figure, _),) = figures
+    assert {line.get_label(): list(line.get_ydata()) for line in figure.axes[0].get_lines()} == {
+        "adam": [3.0],
+        "lbfgs": [2.0],
+    }
+
+
+def test_a_loss_that_is_no_number_leaves_a_gap(displayed: list[tuple[dict, dict]]) -> None:
+    plots.plot_losses(History([{"content": 1.0}, {"content": math.nan}, {"content": math.inf}]))
+    assert decode(displayed[0][0]["image/png"]).min() < 100
+
+
+def test_lines_differ_by_more_than_colour(figures: list[tuple[Figure, str]]) -> None:
+    plots.plot_lines({str(n): {0: n, 1: n} for n in range(6)}, xlabel="x", ylabel="y")
+    ((figure, _),) = figures
+    lines = figure.axes[0].get_lines()
+    assert len({line.get_marker() for line in lines}) == 6
+    assert len({str(line._unscaled_dash_pattern) for line in lines}) == 6
+
+
+def test_lines_over_layer_names(figures: list[tuple[Figure, str]]) -> None:
+    plots.plot_lines({"psnr": {"relu1_1": 30.0, "relu2_1": 20.0}}, xlabel="layer", ylabel="PSNR (dB)", log=False)
+    ((figure, alt),) = figures
+    ax = figure.axes[0]
+    figure.canvas.draw()
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["relu1_1", "relu2_1"]
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_yscale()) == ("layer", "PSNR (dB)", "linear")
+    assert alt == "PSNR (dB) by layer. psnr: 30 at first, 20 at last, from 20 to 30."
+
+
+def test_nothing_to_draw() -> None:
+    with pytest.raises(ValueError, match="no values to draw"):
+        plots.plot_losses(History())
+    with pytest.raises(ValueError, match="no values to draw"):
+        plots.plot_lines({"psnr": {}}, xlabel="x", ylabel="y")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (0.12345, "0.123"), (0.0004, "0.0004"), (254.36, "254"), (1234.5, "1234"), (-2.5, "-2.5")],
+)
+def test_numbers_have_three_digits(value: float, text: str) -> None:
+    assert plots.number(value) == text
