@@ -20,7 +20,7 @@ import pytest
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
 --disable-component-update --disable-sync"""
-PATIENCE_SECONDS = 40
+PATIENCE_SECONDS = 120
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,11 @@ from nst_lessons import load_image
 
 pytestmark = pytest.mark.browser
 
-PATIENCE_SECONDS = 40
+PATIENCE_SECONDS = 120
 SETUP = """from nst_lessons import load_backbone, load_image, reconstruct_content, sample
 from nst_lessons.widgets import *
 
-photo = load_image(sample("chelsea"), 128)
+photo = load_image(sample("astronaut"), 256)
 backbone = load_backbone("compact")"""
 READ_IMAGES = """
 async pictures => Promise.all(pictures.map(async picture => {
@@ -117,7 +117,7 @@ def test_reconstructions(open_notebook: Callable, tmp_path: Path) -> None:
     page = open_notebook(
         SETUP,
         """layers = ["relu1_1", "relu3_1"]
-        options = dict(steps=8, snapshots=range(0, 8, 2), progress=False)
+        options = dict(steps=13, snapshots=range(0, 13, 4), progress=False)
         results = {layer: reconstruct_content(backbone, photo, layer, **options) for layer in layers}
         explore_reconstructions(results, photo)""".replace("\n        ", "\n"),
     )
@@ -125,12 +125,13 @@ def test_reconstructions(open_notebook: Callable, tmp_path: Path) -> None:
     page.get_by_label("layers").select_option("relu3_1")
     explorer.wait_for_change()
     page.screenshot(path=tmp_path / "run.png")
-    slider(page, "step").press("Home")
-    explorer.wait_for_change()
-    assert "step 0 of" in explorer.shown[1]
+    for key, step in (("Home", "step 0 of"), ("End", "step 12 of")):
+        slider(page, "step").press(key)
+        explorer.wait_for_change()
+        assert step in explorer.shown[1]
     page.locator(".widget-play button").first.press("Enter")
     explorer.wait_for_change()
-    explorer.wait_for_change()
+    page.get_by_text("step 12 of").wait_for()  # from the first snapshot to the last, by itself
     explorer.assert_clean()
 
 
