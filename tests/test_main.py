@@ -1,0 +1,494 @@
+"""The command line in process, and in a process of its own where signals are the point."""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from argparse import Namespace
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
+from importlib.util import find_spec
+from inspect import signature
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.models import vgg16
+
+import nst_lessons
+from nst_lessons import __main__ as command_line
+from nst_lessons import apply_style_transfer, backbones, load_image, optimize_image, sample, style_transfer, to_pil
+from nst_lessons.__main__ import main
+
+COMPACT = Path(nst_lessons.__file__).parent / "weights" / "compact.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def no_choice_from_outside(monkeypatch):
+    monkeypatch.delenv("NST_LESSONS_BACKBONE", raising=False)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def transfer(*further: str) -> int:
+    """A transfer that is over in no time."""
+    return main(["transfer", "chelsea", "night_swirls", "-o", "out.png", "--size", "48", "--steps", "4", *further])
+
+
+# transfer
+
+
+def test_transfer_is_what_the_library_computes(folder, capsys):
+    assert transfer() == 0
+    photo, painting = sample("chelsea", 48), sample("night_swirls", 48)
+    _, _, expected = apply_style_transfer(photo, painting, size=48, steps=4, progress=False)
+    np.testing.assert_allclose(np.asarray(Image.open("out.png")), np.asarray(to_pil(expected)), atol=1)
+    out = capsys.readouterr().out
+    assert "48 x 32 pixels, compact on" in out
+    assert "for 4 steps" in out
+    assert "all 4 steps were taken" in out
+    assert sorted(path.name for path in folder.iterdir()) == ["out.png", "out.png.json"]
+
+
+def test_the_record_says_how_to_do_it_again(folder):
+    options = [
+        "--alpha",
+        "2",
+        "--beta",
+        "0.5",
+        "--tv",
+        "0.25",
+        "--seed",
+        "7",
+        "--start",
+        "noise",
+        "--optimizer",
+        "adam",
+    ]
+    assert transfer(*options, "--content-layers", "relu1_2,block2_conv2", "--style-layers", "relu1_1,relu2_1") == 0
+    record = json.loads(Path("out.png.json").read_text())
+    settings = {
+        "photo": "chelsea",
+        "painting": "night_swirls",
+        "size": 48,
+        "steps": 4,
+        "alpha": 2,
+        "beta": 0.5,
+        "tv": 0.25,
+        "seed": 7,
+        "start": "noise",
+        "optimizer": "adam",
+        "backbone": "compact",
+        "content_layers": ["relu1_2", "block2_conv2"],
+        "style_layers": ["relu1_1", "relu2_1"],
+    }
+    assert record.items() >= settings.items()
+    assert record["weights_sha256"] == hashlib.sha256(COMPACT.read_bytes()).hexdigest()
+    assert record["versions"] == {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        **{name: version(name) for name in ("torch", "torchvision", "nst-lessons")},
+    }
+    options = {name: settings[name] for name in command_line.TRANSFER_OPTIONS}
+    photo, painting = (load_image(sample(name, 48)) for name in ("chelsea", "night_swirls"))
+    again = style_transfer(nst_lessons.load_backbone("compact"), photo, painting, progress=False, **options)
+    assert record["losses"] == pytest.approx(again.losses, rel=1e-3)
+    assert record["stopped"] == again.stopped
+    assert record["steps_taken"] == 4
+    assert record["seconds"] > 0
+
+
+def test_every_default_is_the_functions_own():
+    parsed = command_line.command_line().parse_args(["transfer", "a", "b", "-o", "c.png"])
+    assert parsed.size == signature(apply_style_transfer).parameters["size"].default
+    assert parsed.backbone == "compact"
+    assert parsed.optimizer == signature(optimize_image).parameters["optimizer"].default
+    for name in ("steps", "alpha", "beta", "tv", "seed", "start", "content_layers", "style_layers"):
+        assert getattr(parsed, name) == signature(style_transfer).parameters[name].default
+
+
+def test_the_environment_chooses_the_backbone(folder, tmp_path, monkeypatch):
+    checkpoint = tmp_path / "mine.safetensors"
+    checkpoint.write_bytes(COMPACT.read_bytes())
+    monkeypatch.setenv("NST_LESSONS_BACKBONE", str(checkpoint))
+    assert transfer() == 0
+    assert json.loads(Path("out.png.json").read_text())["backbone"] == str(checkpoint)
+
+
+def test_paths_are_images_too(folder):
+    sample("rocket", 40).save("mine.jpg")
+    assert main(["transfer", "mine.jpg", "cubist", "-o", "out.webp", "--size", "40", "--steps", "1"]) == 0
+    assert load_image("out.webp").shape == load_image("mine.jpg").shape
+
+
+def refuse_to_run(*args, **options):
+    pytest.fail("work began before the arguments were checked")
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("out.gif", r"cannot write 'out\.gif'; a name that ends in \.png"),
+        ("out", "cannot write 'out'; a name that ends in"),
+        ("missing/out.png", "there is no folder missing"),
+        ("folder.png", r"folder\.png cannot be written"),
+        ("photo.png", r"photo\.png would overwrite an input"),
+        ("./folder.png/../painting.jpg", "would overwrite an input"),
+    ],
+)
+def test_out_is_checked_before_the_work(out, message, folder, monkeypatch, capsys):
+    Path("folder.png").mkdir()
+    Path("photo.png").write_bytes(b"mine")
+    monkeypatch.setattr(command_line, "load_image", refuse_to_run)
+    monkeypatch.setattr(command_line, "load_backbone", refuse_to_run)
+    assert main(["transfer", "photo.png", "painting.jpg", "-o", out]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(message, error)
+    assert Path("photo.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nobody.jpg", "cubist"], "nobody.jpg is no file"),
+        (["text.jpg", "cubist"], "text.jpg: in no image format"),
+        (["pixel.png", "cubist", "--size", "1"], "1 x 1 pixels"),
+        (["http://127.0.0.1:{port}/cat.png", "cubist"], "refused"),
+        (["chelsea", "cubist", "--size", "-3"], "-3"),
+        (["chelsea", "cubist", "--steps", "0"], "steps must be at least 1, not 0"),
+        (["chelsea", "cubist", "--start", "nowhere"], "unknown start 'nowhere'; choose from photo, noise, painting"),
+        (["chelsea", "cubist", "--optimizer", "sgd"], "unknown optimizer 'sgd'; choose from lbfgs"),
+        (["chelsea", "cubist", "--content-layers", "relu9_9"], "unknown layer 'relu9_9'; choose from conv1_1"),
+        (["chelsea", "cubist", "--backbone", "vgg17"], "unknown network 'vgg17'"),
+        (["chelsea", "cubist", "--backbone", "nobody.pth"], "no checkpoint at nobody.pth"),
+        (["chelsea", "cubist", "--backbone", "text.jpg"], "text.jpg is damaged or no checkpoint"),
+    ],
+)
+def test_errors_are_one_line_and_exit_code_2(arguments, message, folder, capsys):
+    Path("text.jpg").write_text("I am no picture")
+    Image.new("RGB", (1, 1)).save("pixel.png")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    arguments = [argument.format(port=port) for argument in arguments]
+    size = [] if "--size" in arguments else ["--size", "48"]
+    assert main(["transfer", *arguments, *size, "-o", "out.png"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("nst-lessons: ")
+    assert message in error
+    assert "Traceback" not in error
+    assert error.count("\n") == 1
+    assert not Path("out.png").exists()
+
+
+def test_usage_errors_are_exit_code_2(capsys):
+    for arguments in ([], ["paint"], ["transfer", "chelsea"], ["doctor", "--loudly"], ["fetch", "vgg13"]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+    assert "choose from" in capsys.readouterr().err
+
+
+def test_no_record_without_an_image(folder, monkeypatch, capsys):
+    def disk_full(image, path):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(command_line, "save_image", disk_full)
+    assert transfer() == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to a process")
+def test_interrupt_keeps_the_best_image(folder):
+    arguments = ["transfer", "chelsea", "mosaic", "-o", "out.png", "--size", "32", "--steps", "1000000"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "nst_lessons", *arguments, "--optimizer", "adam", "--start", "noise"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+    ) as process:
+        said = b""
+        while b"loss=" not in said and (piece := os.read(process.stderr.fileno(), 4096)):
+            said += piece
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=120)
+    assert b"Traceback" not in error
+    assert process.returncode == 130, error.decode()
+    assert b"stopped after" in out
+    assert b"interrupted at step" in out
+    record = json.loads(Path("out.png.json").read_text())
+    assert record["stopped"].startswith("interrupted at step")
+    assert 0 < record["steps_taken"] < 1000000
+    assert load_image("out.png").shape == (1, 3, 21, 32)
+
+
+def test_interrupt_before_the_run_leaves_nothing(folder, monkeypatch, capsys):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "load_backbone", interrupt)
+    assert transfer() == 130
+    assert capsys.readouterr().err == "nst-lessons: interrupted\n"
+    assert list(folder.iterdir()) == []
+
+
+def test_interrupt_of_the_trial_ends_all(folder, monkeypatch):
+    """optimize_image swallows an interrupt, so the trial's must be passed on."""
+    monkeypatch.setattr(
+        command_line, "style_transfer", lambda *args, **options: Namespace(stopped="interrupted at step 0")
+    )
+    assert transfer() == 130
+    assert list(folder.iterdir()) == []
+
+
+# lab
+
+
+@pytest.fixture
+def lessons(tmp_path, monkeypatch) -> Path:
+    """Two lessons in an installed wheel."""
+    lessons = tmp_path / "site-packages" / "nst_lessons" / "notebooks"
+    lessons.mkdir(parents=True)
+    for name in ("01_first.ipynb", "02_second.ipynb"):
+        (lessons / name).write_text(f"{name} as shipped")
+    (lessons / ".hidden").touch()
+    (lessons / ".ipynb_checkpoints").mkdir()
+    monkeypatch.setattr(command_line, "PACKAGED_LESSONS", lessons)
+    return lessons
+
+
+@pytest.fixture
+def launched(monkeypatch) -> list[list[str]]:
+    """What JupyterLab would have been started with; the user is not root."""
+    launched = []
+    monkeypatch.setattr(command_line, "run_jupyterlab", lambda arguments: launched.append(list(arguments)) or 0)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
+    return launched
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_lab_copies_the_lessons_and_passes_arguments_on(folder, lessons, launched, capsys):
+    assert main(["lab", "mine", "--no-browser", "--port", "9000"]) == 0
+    assert launched == [["mine", "--no-browser", "--port", "9000"]]
+    assert names(folder / "mine") == ["01_first.ipynb", "02_second.ipynb"]
+    assert (folder / "mine" / "01_first.ipynb").read_text() == "01_first.ipynb as shipped"
+    assert "copied to mine: 01_first.ipynb, 02_second.ipynb\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("further", [["--no-browser", "--port", "9000"], ["--", "--no-browser", "--port", "9000"]])
+def test_lab_without_a_folder_takes_the_default_one(further, folder, lessons, launched):
+    assert main(["lab", *further]) == 0
+    assert launched == [["nst_lessons_notebooks", "--no-browser", "--port", "9000"]]
+    assert names(folder / "nst_lessons_notebooks") == ["01_first.ipynb", "02_second.ipynb"]
+
+
+def test_lab_never_overwrites_an_edited_copy(folder, lessons, launched, capsys):
+    assert main(["lab"]) == 0
+    edited = folder / "nst_lessons_notebooks" / "01_first.ipynb"
+    edited.write_text("my own answers")
+    edited.with_name("02_second.ipynb").unlink()
+    (lessons / "01_first.ipynb").write_text("a newer release")
+    capsys.readouterr()
+    assert main(["lab"]) == 0
+    assert edited.read_text() == "my own answers"
+    assert edited.with_name("02_second.ipynb").exists()
+    out = capsys.readouterr().out
+    assert "copied to nst_lessons_notebooks: 02_second.ipynb\n" in out
+    assert "kept as they are in nst_lessons_notebooks: 01_first.ipynb (" in out
+
+
+def test_a_copy_that_fails_leaves_no_half_lesson(folder, lessons, launched, monkeypatch):
+    """Half a lesson would be kept for ever: it looks like a student's copy."""
+
+    def disk_full(path, target):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "replace", disk_full)
+    assert main(["lab", "mine"]) == 2
+    assert names(folder / "mine") == []
+    assert launched == []
+
+
+def test_lab_in_a_clone_opens_the_lessons_themselves(folder, tmp_path, launched, monkeypatch):
+    clone = tmp_path / "clone" / "notebooks"
+    clone.mkdir(parents=True)
+    (clone / "01_first.ipynb").touch()
+    monkeypatch.setattr(command_line, "PACKAGED_LESSONS", tmp_path / "clone" / "nst_lessons" / "notebooks")
+    monkeypatch.setattr(command_line, "CLONED_LESSONS", clone)
+    assert main(["lab"]) == 0
+    assert main(["lab", "clone/notebooks"]) == 0
+    assert main(["lab", "elsewhere"]) == 0
+    assert launched == [[str(clone)], ["clone/notebooks"], ["elsewhere"]]
+    assert names(folder / "elsewhere") == ["01_first.ipynb"]
+
+
+def test_lab_knows_this_very_clone():
+    assert Path(nst_lessons.__file__).parents[1] / "notebooks" == command_line.CLONED_LESSONS
+
+
+def test_lab_works_as_root(folder, lessons, launched, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0, raising=False)
+    assert main(["lab", "mine", "--no-browser"]) == 0
+    assert main(["lab", "mine", "--allow-root"]) == 0
+    assert launched == [["mine", "--allow-root", "--no-browser"], ["mine", "--allow-root"]]
+
+
+def test_lab_without_jupyterlab_names_the_remedy(folder, lessons, launched, monkeypatch, capsys):
+    monkeypatch.setattr(command_line, "find_spec", lambda name: None if name == "jupyterlab" else find_spec(name))
+    assert main(["lab", "mine"]) == 2
+    assert 'pip install "nst-lessons[lab]"' in capsys.readouterr().err
+    assert launched == []
+    assert not (folder / "mine").exists()
+
+
+def test_lab_hands_over_to_jupyterlab(monkeypatch):
+    labapp = pytest.importorskip("jupyterlab.labapp", reason="jupyterlab is not installed")
+    received = []
+    monkeypatch.setattr(labapp, "main", received.append)
+    assert command_line.run_jupyterlab(["mine", "--no-browser"]) == 0
+    assert received == [["mine", "--no-browser"]]
+
+
+def test_lab_help_is_ours(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["lab", "--help"])
+    assert caught.value.code == 0
+    assert "never overwritten" in " ".join(capsys.readouterr().out.split())
+
+
+# doctor and fetch
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    """torch's cache of weights, empty."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    cache = tmp_path / "torch" / "hub" / "checkpoints"
+    cache.mkdir(parents=True)
+    return cache
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch) -> Iterator[Path]:
+    """A server that takes the place of PyTorch's, with a small VGG16 under a name that tells its hash; its folder."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    torch.save(vgg16(init_weights=False).features[:5].state_dict(), folder / "weights.pth")
+    name = f"vgg16-{hashlib.sha256((folder / 'weights.pth').read_bytes()).hexdigest()[:8]}.pth"
+    (folder / "weights.pth").rename(folder / name)
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        monkeypatch.setitem(backbones.DOWNLOADS, "vgg16", weights_at(f"http://127.0.0.1:{server.server_port}/{name}"))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield folder
+        server.shutdown()
+
+
+def weights_at(url: str) -> Namespace:
+    """What `fetch_weights` uses of torchvision's weights, at another address."""
+    return Namespace(url=url, get_state_dict=partial(torch.hub.load_state_dict_from_url, url))
+
+
+def test_fetch_says_the_size_downloads_once_and_verifies(cache, server, capsys):
+    assert main(["fetch", "vgg16"]) == 0
+    first = capsys.readouterr().out
+    assert first.index("about 550 MB") < first.index("SHA-256 as it should be")
+    (downloaded,) = cache.iterdir()
+    assert downloaded.read_bytes() == (server / downloaded.name).read_bytes()
+    (server / downloaded.name).unlink()
+    assert main(["fetch", "vgg16"]) == 0
+    assert "550 MB" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"x" + data[1:], lambda _: b""])
+def test_fetch_finds_damage_in_the_cache(damage, cache, server, capsys):
+    assert main(["fetch", "vgg16"]) == 0
+    (downloaded,) = cache.iterdir()
+    downloaded.write_bytes(damage(downloaded.read_bytes()))
+    capsys.readouterr()
+    assert main(["fetch", "vgg16"]) == 2
+    error = capsys.readouterr().err
+    assert f"{downloaded} is damaged" in error
+    assert "delete it" in error
+    assert error.count("\n") == 1
+
+
+def test_fetch_refuses_a_damaged_download(cache, server, capsys):
+    (served,) = server.iterdir()
+    served.write_bytes(served.read_bytes()[:-1])
+    assert main(["fetch", "vgg16"]) == 2
+    assert "could not download the weights of vgg16 (invalid hash" in capsys.readouterr().err
+    assert list(cache.iterdir()) == []
+
+
+def test_fetch_on_a_dead_network(cache, monkeypatch, capsys):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/vgg19-dcbb9e9d.pth"
+    monkeypatch.setitem(backbones.DOWNLOADS, "vgg19", weights_at(url))
+    assert main(["fetch", "vgg19"]) == 2
+    error = capsys.readouterr().err
+    assert "could not download the weights of vgg19" in error
+    assert "refused" in error
+    assert "Traceback" not in error
+    assert list(cache.iterdir()) == []
+
+
+def test_doctor_tells_what_there_is(cache, server, monkeypatch, capsys):
+    monkeypatch.setitem(command_line.DEFAULTS, "size", 32)
+    assert main(["fetch", "vgg16"]) == 0
+    (cache / Path(backbones.DOWNLOADS["vgg19"].url).name).write_bytes(b"half a download")
+    capsys.readouterr()
+    assert main(["doctor"]) == 0
+    found = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert found["nst-lessons"].startswith(nst_lessons.__version__)
+    assert found["torch"] == version("torch")
+    assert found["threads"].startswith(f"{torch.get_num_threads()} of ")
+    assert found["bfloat16"].startswith(("yes", "no", "unknown"))
+    assert found["vgg16"].startswith("cached and whole: ")
+    assert "is damaged" in found["vgg19"]
+    assert hashlib.sha256(COMPACT.read_bytes()).hexdigest() in found["compact"]
+    assert "extrapolated" in found["standard"]
+
+
+def test_doctor_names_what_is_missing(cache, monkeypatch, capsys):
+    monkeypatch.setitem(command_line.DEFAULTS, "size", 32)
+
+    def nothing_installed(name):
+        raise command_line.PackageNotFoundError(name)
+
+    monkeypatch.setattr(command_line, "version", nothing_installed)
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert 'jupyterlab    missing; pip install "nst-lessons[lab,test]"' in out
+    assert "vgg19         not cached; `nst-lessons fetch vgg19` downloads about 550 MB" in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "answer"),
+    [({"avx512_bf16": True, "avx2": True}, "yes: avx512_bf16 ("), ({"avx512_bf16": False, "avx2": True}, "no (")],
+)
+def test_bfloat16_is_read_off_the_processor(flags, answer, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: flags, raising=False)
+    found = command_line.bfloat16_hardware(torch.device("cpu"))
+    assert found.startswith(answer)
+    assert "torch.cpu.get_capabilities" in found
