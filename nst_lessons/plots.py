@@ -429,7 +429,7 @@ def finish(figure: Figure, title: str, caption: str) -> None:
     width, height = figure.get_size_inches()
     wide = max(width, 5.0)
     heading = textwrap.fill(title, int(9.5 * wide))
-    text = textwrap.fill(caption, int(13.0 * wide))
+    text = textwrap.fill(caption, int(13.5 * wide))
     lines = [line for line in heading.splitlines() if line], [line for line in text.splitlines() if line]
     figure.set_size_inches(wide, height + 0.26 * len(lines[0]) + 0.2 * len(lines[1]) + 0.1)
     if heading:
@@ -439,8 +439,13 @@ def finish(figure: Figure, title: str, caption: str) -> None:
 
 
 def number(value: float) -> str:
-    """Three digits, as a reader would write them: 0.0004, 0.51, 12.3, 1230."""
-    return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+    """As many digits as a reader wants: 0.0004, 0.51, 12.3, 1230."""
+    size = abs(value)
+    if size == 0 or 100 <= size < 1e6:
+        return f"{value:.0f}"
+    if 0.01 <= size < 100:
+        return f"{value:.2f}" if size < 10 else f"{value:.1f}"
+    return f"{value:.1g}"
 
 
 def sentences(*parts: str) -> str:

@@ -248,8 +248,8 @@ def test_heat_maps_write_their_numbers(figures: list[tuple[Figure, str]]) -> Non
     plots.show_heat_map(values, darkest=2.0)
     ((figure, alt),) = figures
     written = {(t.get_position()[1], t.get_position()[0]): t.get_text() for t in figure.axes[0].texts}
-    assert written == {(0, 0): "0.123", (0, 1): "2", (1, 0): "0", (1, 1): "12345"}
-    assert alt == "blur: relu1_1 0.123, relu2_1 2. noise: relu1_1 0, relu2_1 12345."
+    assert written == {(0, 0): "0.12", (0, 1): "2.00", (1, 0): "0", (1, 1): "12345"}
+    assert alt == "blur: relu1_1 0.12, relu2_1 2.00. noise: relu1_1 0, relu2_1 12345."
     image = figure.axes[0].get_images()[0]
     assert float(image.norm(2.0)) == float(image.norm(12345.0)) == 1.0
 
@@ -275,7 +275,7 @@ def test_losses_are_one_line_a_term_and_their_sum(figures: list[tuple[Figure, st
     lines = {line.get_label(): list(line.get_ydata()) for line in ax.get_lines()}
     assert lines == {"content": [1.0, 0.5], "style": [10.0, 2.0], "sum": [11.0, 2.5]}
     assert ax.get_yscale() == "log"
-    assert "style: 10 at first, 2 at last, from 2 to 10" in alt
+    assert "style: 10.0 at first, 2.00 at last, from 2.00 to 10.0" in alt
 
 
 def test_losses_of_several_runs_are_their_sums(figures: list[tuple[Figure, str]]) -> None:
@@ -307,7 +307,7 @@ def test_lines_over_layer_names(figures: list[tuple[Figure, str]]) -> None:
     figure.canvas.draw()
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["relu1_1", "relu2_1"]
     assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_yscale()) == ("layer", "PSNR (dB)", "linear")
-    assert alt == "PSNR (dB) by layer. psnr: 30 at first, 20 at last, from 20 to 30."
+    assert alt == "PSNR (dB) by layer. psnr: 30.0 at first, 20.0 at last, from 20.0 to 30.0."
 
 
 def test_nothing_to_draw() -> None:
@@ -319,7 +319,16 @@ def test_nothing_to_draw() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0"), (0.12345, "0.123"), (0.0004, "0.0004"), (254.36, "254"), (1234.5, "1234"), (-2.5, "-2.5")],
+    [
+        (0.0, "0"),
+        (0.12345, "0.12"),
+        (0.0004, "0.0004"),
+        (254.36, "254"),
+        (1234.5, "1234"),
+        (-2.5, "-2.50"),
+        (31.46, "31.5"),
+        (math.nan, "nan"),
+    ],
 )
-def test_numbers_have_three_digits(value: float, text: str) -> None:
+def test_numbers_are_as_long_as_a_reader_wants(value: float, text: str) -> None:
     assert plots.number(value) == text
