@@ -173,9 +173,9 @@ def copy_lessons(lessons: Path, folder: Path) -> None:
     for name in copied:
         write_atomically(folder / name, (lessons / name).read_bytes())
     if copied:
-        print(f"copied to {folder}: {', '.join(copied)}")
+        print(f"copied to {folder}: {', '.join(copied)}", flush=True)
     if kept:
-        print(f"kept as they are in {folder}: {', '.join(kept)} (rename one to get a fresh copy)")
+        print(f"kept as they are in {folder}: {', '.join(kept)} (rename one to get a fresh copy)", flush=True)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
