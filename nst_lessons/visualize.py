@@ -14,11 +14,13 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from nst_lessons.backbones import Backbone
-from nst_lessons.images import noise_like, resize
+from nst_lessons.images import noise_like, per_channel, resize
 from nst_lessons.losses import relative_error, total_variation
 from nst_lessons.optimize import Result, optimize_image
 
 OCTAVE = 1.5
+NIGHT = 0.3
+LAMP = (1.0, 0.85, 0.3)
 
 
 def top_channels(features: Tensor, count: int) -> list[int]:
@@ -39,14 +41,14 @@ def top_channels(features: Tensor, count: int) -> list[int]:
 
 
 def activation_overlay(photo: Tensor, activation: Tensor) -> Tensor:
-    """The photo, lit where a channel is active and dark where it is not.
+    """The photo by night, lit by a lamp where a channel is active.
 
     Args:
         photo: ``(1, 3, H, W)`` in [0, 1].
         activation: ``(1, 1, h, w)``, one channel of a layer, any range.
 
     Returns:
-        ``(1, 3, H, W)`` in [0, 1]: a fifth of the photo's light at the channel's smallest value, all at its largest.
+        ``(1, 3, H, W)`` in [0, 1]: dark at the channel's smallest value, in full light from the 99th percentile on.
 
     Raises:
         ValueError: for an activation of more than one channel.
@@ -54,10 +56,10 @@ def activation_overlay(photo: Tensor, activation: Tensor) -> Tensor:
     check_features(activation)
     if activation.shape[1] != 1:
         raise ValueError(f"one channel (1, 1, h, w) is wanted, not {tuple(activation.shape)}; take maps[:, c : c + 1]")
-    low, high = activation.aminmax()
-    light = (activation - low) / (high - low).clamp_min(torch.finfo(activation.dtype).tiny)
-    light = interpolate(light.to(photo), photo.shape[-2:], mode="bilinear", align_corners=False)
-    return photo * (0.2 + 0.8 * light)
+    low, high = activation.min(), activation.quantile(0.99)  # a single peak would leave all else in the dark
+    active = ((activation - low) / (high - low).clamp_min(torch.finfo(activation.dtype).tiny)).clamp(0, 1)
+    active = interpolate(active.to(photo), photo.shape[-2:], mode="bilinear", align_corners=False)
+    return torch.lerp(NIGHT * photo, 0.5 * photo + 0.5 * per_channel(LAMP, photo), active)
 
 
 def receptive_field_box(

@@ -38,14 +38,16 @@ def test_top_channels_want_a_count() -> None:
         top_channels(torch.zeros(1, 3, 2, 2), 0)
 
 
-def test_overlay_keeps_the_photo_where_the_channel_is_strongest_and_a_fifth_where_weakest(small_image: Tensor) -> None:
+def test_overlay_is_dark_where_a_channel_is_silent_and_lit_where_it_is_active(small_image: Tensor) -> None:
     activation = torch.full((1, 1, 12, 17), -3.0)
-    activation[..., 2, 11] = 5.0
+    activation[..., 2, 8:14] = 5.0
     activation[..., 7, 4] = 1.0  # half-way
+    lamp = torch.tensor([[1.0, 0.85, 0.3]])
     overlay = activation_overlay(small_image, activation)
-    torch.testing.assert_close(overlay[..., 2, 11], small_image[..., 2, 11])
-    torch.testing.assert_close(overlay[..., 7, 4], 0.6 * small_image[..., 7, 4])
-    torch.testing.assert_close(overlay[..., 0, 0], 0.2 * small_image[..., 0, 0])
+    lit = 0.5 * small_image + 0.5 * lamp[..., None, None]
+    torch.testing.assert_close(overlay[..., 0, 0], 0.3 * small_image[..., 0, 0])
+    torch.testing.assert_close(overlay[..., 2, 11], lit[..., 2, 11])
+    torch.testing.assert_close(overlay[..., 7, 4], (0.15 * small_image + 0.5 * lit)[..., 7, 4])
 
 
 def test_overlay_is_right_way_up(small_image: Tensor) -> None:
@@ -54,11 +56,19 @@ def test_overlay_is_right_way_up(small_image: Tensor) -> None:
     light = activation_overlay(torch.ones_like(small_image), activation)[0, 0]
     assert light.shape == (12, 17)
     assert light[0, 16] == light.max() == 1.0
-    assert light[11].max() == light[:, 0].max() == pytest.approx(0.2)
+    assert light[11].max() == light[:, 0].max() == pytest.approx(0.3)
+
+
+def test_one_peak_leaves_the_rest_of_a_map_visible() -> None:
+    activation = torch.ones(1, 1, 20, 30)
+    activation[..., :10, :] = 0.0
+    activation[..., 4, 5] = 1000.0
+    light = activation_overlay(torch.zeros(1, 3, 20, 30), activation)[0, 0]
+    assert light[15, 15] == light[4, 5] == 0.5
 
 
 def test_overlay_of_a_silent_channel_is_dark_and_finite(small_image: Tensor) -> None:
-    torch.testing.assert_close(activation_overlay(small_image, torch.zeros(1, 1, 3, 4)), 0.2 * small_image)
+    torch.testing.assert_close(activation_overlay(small_image, torch.zeros(1, 1, 3, 4)), 0.3 * small_image)
 
 
 def test_overlay_wants_one_channel(small_image: Tensor) -> None:
