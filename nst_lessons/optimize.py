@@ -23,6 +23,8 @@ STALL_STEPS = 50
 STALL_FRACTION = 1e-7
 LBFGS_HISTORY = 50
 LINE_SEARCH_STEPS = 25
+SPRING = 1000.0
+FIRST_STEP = 0.01  # of the pixels' range, on average
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,9 @@ def walk_adam(evaluate: Evaluator, image: Tensor, learning_rate: float) -> None:
 def walk_lbfgs(evaluate: Evaluator, image: Tensor, learning_rate: float) -> None:
     """torch's L-BFGS (Liu and Nocedal, 1989) with a strong Wolfe line search.
 
-    Never clamped on the way: a jump of the image would falsify the curvature that L-BFGS has gathered.
+    L-BFGS knows no borders, and clamping its image would falsify the curvature that it has gathered. So it walks
+    freely over z and sees ``L(clamp(z)) + SPRING mean((z - clamp(z))^2)``: what is evaluated is always a picture,
+    and what strays is pulled back.
     """
     optimizer = torch.optim.LBFGS(
         [image],
@@ -197,14 +201,21 @@ def walk_lbfgs(evaluate: Evaluator, image: Tensor, learning_rate: float) -> None
         nonlocal last
         # Each iteration begins where the last line search ended: known already.
         if last is None or not torch.equal(last[0], image):
-            loss, gradient = evaluate(image)
-            last = image.detach().clone(), loss, gradient
+            picture = image.clamp(0, 1)
+            astray = image - picture
+            loss, gradient = evaluate(picture)
+            spring = SPRING * float(astray.square().mean())
+            gradient = torch.where(astray == 0, gradient, 2 * SPRING / astray.numel() * astray)
+            last = image.clone(), loss + spring, gradient
         image.grad = last[2].clone()
         return last[1]
 
+    # torch spreads a first step of length 1 over all pixels: too short to be seen.
+    optimizer.param_groups[0]["lr"] = FIRST_STEP * image.numel()
     while True:
         steps = len(evaluate.history.losses)
         optimizer.step(closure)
+        optimizer.param_groups[0]["lr"] = learning_rate
         if steps == len(evaluate.history.losses):
             raise _Stop(f"L-BFGS found no way down from step {steps - 1}")
 
@@ -222,6 +233,7 @@ def walk_scipy(evaluate: Evaluator, image: Tensor, learning_rate: float) -> None
         image.detach().cpu().double().numpy().ravel(),
         jac=True,
         method="L-BFGS-B",
+        bounds=scipy.optimize.Bounds(0, 1),
         options={
             "maxiter": evaluate.steps,
             "maxfun": 2 * evaluate.steps,

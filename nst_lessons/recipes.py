@@ -164,8 +164,8 @@ def style_transfer(
     content_layers: Layers = CONTENT_LAYERS,
     style_layers: Layers = STYLE_LAYERS,
     alpha: float = 1.0,
-    beta: float = 3.0,
-    tv: float = 0.0,
+    beta: float = 25.0,
+    tv: float = 15.0,
     start: str | Tensor = "photo",
     steps: int = 150,
     seed: int = 0,
@@ -210,6 +210,7 @@ def apply_style_transfer(
     style_path: ImageSource,
     *,
     size: int = 256,
+    painting_size: int | None = None,
     backbone: str | None = None,
     **options: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -218,7 +219,8 @@ def apply_style_transfer(
     Args:
         content_path: the photo; anything that `load_image` takes.
         style_path: the painting.
-        size: the longer side of both, in pixels.
+        size: the photo's longer side, in pixels.
+        painting_size: the painting's longer side; by default twice the photo's, for brush strokes that can be seen.
         backbone: a network's name or path, see `load_backbone`.
         **options: go to `style_transfer`.
 
@@ -229,6 +231,6 @@ def apply_style_transfer(
         ImageError: for an image that cannot be used.
         WeightsError: for weights that cannot be had.
     """
-    content_image, style_image = load_image(content_path, size), load_image(style_path, size)
+    content_image, style_image = load_image(content_path, size), load_image(style_path, painting_size or 2 * size)
     result = style_transfer(load_backbone(backbone), content_image, style_image, **options)
     return content_image, style_image, result.image

@@ -1,0 +1,80 @@
+"""How good is a small network? Optimise with it, and let a full-size one judge the picture.
+
+    TORCH_HOME=... python tests/benchmarks/judge_backbone.py [--student compact] [--judge vgg16] [--pairs 8]
+
+Transfers at 320 px, 150 L-BFGS steps from the photo, relative losses content : style = 1 : 3, style summed over
+relu1_1 ... relu5_1, content at relu4_2. Printed for each pair: the losses as the judge measures them, with an
+untouched photo (the start) and the judge's own optimisation for comparison where ``--compare`` is given.
+The pairs are the package's own samples, none of which the compact backbone has seen in training.
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from nst_lessons import (
+    PAINTINGS,
+    PHOTOS,
+    Backbone,
+    content_loss,
+    load_backbone,
+    load_image,
+    sample,
+    style_loss,
+    style_transfer,
+)
+from nst_lessons.recipes import CONTENT_LAYERS, STYLE_LAYERS, content_target, style_target
+
+SIZE, STEPS = 320, 150
+STYLE_WEIGHTS = dict.fromkeys(STYLE_LAYERS, 1.0)
+
+
+def pairs() -> list[tuple[str, str]]:
+    """Every painting once, the photos in turn."""
+    return [(PHOTOS[n % len(PHOTOS)], painting) for n, painting in enumerate(PAINTINGS)]
+
+
+@torch.no_grad()
+def judged(judge: Backbone, image: Tensor, photo: Tensor, painting: Tensor) -> tuple[float, float]:
+    """Style and content loss of an image as the judge measures them."""
+    features = judge(image, [*CONTENT_LAYERS, *STYLE_LAYERS])
+    style = style_loss(features, style_target(judge, painting, STYLE_LAYERS), weights=STYLE_WEIGHTS)
+    return float(style), float(content_loss(features, content_target(judge, photo, CONTENT_LAYERS)))
+
+
+def transfer(backbone: Backbone, photo: Tensor, painting: Tensor) -> Tensor:
+    """The benchmark's transfer with one backbone."""
+    result = style_transfer(
+        backbone, photo, painting, style_layers=STYLE_WEIGHTS, alpha=1.0, beta=3.0, tv=0.0, steps=STEPS
+    )
+    return result.image
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--student", default="compact")
+    parser.add_argument("--judge", default="vgg16")
+    parser.add_argument("--pairs", type=int, default=8)
+    parser.add_argument("--compare", action="store_true", help="also measure the start and the judge's own transfer")
+    args = parser.parse_args()
+    judge = load_backbone(args.judge)
+    networks = {args.student: load_backbone(args.student)} | ({args.judge: judge} if args.compare else {})
+    scores: dict[str, list[tuple[float, float]]] = {}
+    for photo_name, painting_name in islice(pairs(), args.pairs):
+        photo, painting = (load_image(sample(name), size=SIZE) for name in (photo_name, painting_name))
+        images = {name: transfer(backbone, photo, painting) for name, backbone in networks.items()}
+        for name, image in (images | ({"start": photo} if args.compare else {})).items():
+            style, content = judged(judge, image, photo, painting)
+            scores.setdefault(name, []).append((style, content))
+            print(f"{photo_name:10} {painting_name:15} {name:10} style {style:7.3f}  content {content:.3f}", flush=True)
+    for name, values in scores.items():
+        style, content = torch.tensor(values).mean(0).tolist()
+        print(f"{'mean':26} {name:10} style {style:7.3f}  content {content:.3f}")
+
+
+if __name__ == "__main__":
+    main()
