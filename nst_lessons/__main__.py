@@ -57,7 +57,8 @@ TRIAL_STEPS = 5
 TRIAL_SECONDS = 3.0
 STANDARD_RUN = ("chelsea", "night_swirls")
 SOURCES = f"a path, a web address, or a sample: {', '.join(PHOTOS + PAINTINGS)}"
-SIZE_HELP = "longer side of both images, in pixels"
+SIZE_HELP = "longer side of the photo, in pixels"
+PAINTING_SIZE_HELP = "longer side of the painting: the larger, the broader the brush strokes (default: twice --size)"
 BACKBONE_HELP = f"compact, {', '.join(DOWNLOADS)}, or the path of a checkpoint"
 
 
@@ -124,6 +125,7 @@ def command_line() -> argparse.ArgumentParser:
     command.add_argument("painting", metavar="PAINTING")
     command.add_argument("-o", "--out", metavar="OUT", type=Path, required=True, help=f"{', '.join(SUFFIXES)}")
     command.add_argument("--size", type=int, default=DEFAULTS["size"], help=f"{SIZE_HELP} (default: %(default)s)")
+    command.add_argument("--painting-size", type=int, metavar="SIZE", help=PAINTING_SIZE_HELP)
     command.add_argument("--backbone", default=default_backbone(), help=f"{BACKBONE_HELP} (default: %(default)s)")
     for name, (kind, help_text) in TRANSFER_OPTIONS.items():
         default = DEFAULTS[name]
@@ -191,7 +193,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 def transfer(args: argparse.Namespace) -> int:
     """Paint a photo in a painting's style; writes the image and its record."""
     check_out(args.out, inputs=(args.photo, args.painting))
-    photo, painting = (open_image(source, args.size) for source in (args.photo, args.painting))
+    painting_size = args.painting_size or 2 * args.size
+    photo, painting = open_image(args.photo, args.size), open_image(args.painting, painting_size)
     backbone = load_backbone(args.backbone)
     options = {name: getattr(args, name) for name in TRANSFER_OPTIONS}
     seconds = args.steps * seconds_per_step(backbone, photo, painting, options)
@@ -206,6 +209,7 @@ def transfer(args: argparse.Namespace) -> int:
         "photo": args.photo,
         "painting": args.painting,
         "size": args.size,
+        "painting_size": painting_size,
         "backbone": args.backbone,
         "weights_sha256": sha256(weights_file(args.backbone)),
         **options,
@@ -282,9 +286,9 @@ def doctor(args: argparse.Namespace) -> int:
     for name in DOWNLOADS:
         tell(name, cache_state(name))
     tell("compact", f"SHA-256 {sha256(weights_file('compact'))}")
-    photo, painting = (open_image(name, DEFAULTS["size"]) for name in STANDARD_RUN)
-    seconds = seconds_per_step(load_backbone("compact"), photo, painting, {})
     size, steps = DEFAULTS["size"], DEFAULTS["steps"]
+    photo, painting = (open_image(name, size) for name in STANDARD_RUN)
+    seconds = seconds_per_step(load_backbone("compact"), photo, painting, {})
     basis = f"compact, {size} pixels, {steps} steps; extrapolated from a few steps of {seconds:.3f} s"
     tell("standard run", f"a transfer takes about {duration(steps * seconds)} ({basis})")
     return 0
@@ -329,9 +333,8 @@ def cache_state(name: str) -> str:
 
 def fetch(args: argparse.Namespace) -> int:
     """Download a VGG's weights unless they are there, and verify their hash."""
+    fetch_weights(args.network)
     path = cached_weights(args.network)
-    if not path.exists():
-        fetch_weights(args.network)
     check_hash(path)
     print(f"{args.network}: {path.stat().st_size / 1e6:.0f} MB, SHA-256 as it should be: {path}")
     return 0

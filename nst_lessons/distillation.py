@@ -261,7 +261,7 @@ def distil(
     photos: list[Tensor],
     *,
     out: Path,
-    steps: int = 8000,
+    steps: int = 3000,
     batch: int = 6,
     canvases: int = 2,
     learning_rate: float = 3e-4,
@@ -342,7 +342,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True, help="a folder of photos (and paintings)")
     parser.add_argument("--teacher", default="vgg16", help="vgg16, vgg19 or the path of a checkpoint")
     parser.add_argument("--out", type=Path, required=True, help="where to write the .safetensors")
-    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--steps", type=int, default=3000, help="of Adam (default: %(default)s)")
     args = parser.parse_args()
     photos = read_photos(args.images)
     held_out = photos[::HELD_OUT_EVERY]

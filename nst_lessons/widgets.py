@@ -331,7 +331,7 @@ def explore_transfer(backbone: Backbone) -> widgets.VBox:
         try:
             options = {
                 "photo": photo.load(size.value),
-                "painting": painting.load(size.value),
+                "painting": painting.load(2 * size.value),  # as apply_style_transfer: strokes that can be seen
                 "beta": DEFAULTS["alpha"] / ratio.value,
                 "tv": tv.value,
                 "content_layers": [content_layer.value],
