@@ -29,7 +29,7 @@ from nst_lessons.images import to_pil
 from nst_lessons.optimize import History
 
 DPI = 100
-WIDTH = 9.0  # inches: the width of a page of a notebook
+WIDTH, HEIGHT = 9.0, 8.5  # inches: the panels of a figure fit on a screen
 LARGEST_PANEL = 3.4  # inches
 TITLE_SIZE, LABEL_SIZE, CAPTION_SIZE = 13, 10, 10
 INK, FAINT = "#222222", "#777777"
@@ -400,7 +400,7 @@ def grid(
         raise ValueError("nothing to show; at least one picture is wanted")
     columns = min(count, columns) if columns else math.ceil(count / math.ceil(count / 5))
     rows = math.ceil(count / columns)
-    side = min(largest, WIDTH / columns)
+    side = min(largest, WIDTH / columns, HEIGHT / rows / aspect)
     figure = Figure(figsize=(side * columns, rows * (side * aspect + 0.25)), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for ax in axes:

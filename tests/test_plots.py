@@ -177,6 +177,13 @@ def test_columns(
     assert len(shown_pixels(figure)) == count
 
 
+def test_many_rows_fit_on_a_screen(figures: list[tuple[Figure, str]]) -> None:
+    tall = torch.rand(1, 3, 40, 20)
+    plots.show_images({str(n): tall for n in range(12)}, columns=2)
+    ((figure, _),) = figures
+    assert figure.get_size_inches()[1] < 11
+
+
 def test_no_images() -> None:
     with pytest.raises(ValueError, match="nothing to show"):
         plots.show_images({})
