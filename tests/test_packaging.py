@@ -26,6 +26,7 @@ ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-
 EXTRAS = PROJECT["optional-dependencies"]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LIMIT_BYTES = 3_000_000
+PICTURES = {"image/png", "image/jpeg"}
 
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.name)
 
@@ -125,7 +126,7 @@ def test_lessons_are_stored_executed_and_small(path):
     assert [cell.source for cell in code_cells(notebook) if cell.execution_count is None] == []
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
     assert [output for output in outputs if output.output_type == "error"] == []
-    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert any(PICTURES & output.get("data", {}).keys() for output in outputs)
 
 
 @each_lesson
@@ -152,7 +153,7 @@ def test_lessons_can_be_heard(path):
     assert headings(notebook) == [0]
     for cell in code_cells(notebook):
         for output in cell.outputs:
-            for kind in {"image/png", "image/jpeg"} & output.get("data", {}).keys():
+            for kind in PICTURES & output.get("data", {}).keys():
                 alt = output.metadata.get(kind, {}).get("alt", "")
                 assert len(alt) > 10, f"an image without a description after: {cell.source}"
     markdown = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
