@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -326,7 +327,7 @@ def distil(
                 "optimizer": optimizer.state_dict(),
                 "step": step + 1,
             }
-            save_atomically(lambda path, state=state: torch.save(state, path), state_path)
+            save_atomically(partial(torch.save, state), state_path)
     return maps
 
 
