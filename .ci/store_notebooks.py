@@ -35,7 +35,7 @@ def lighten(output: nbformat.NotebookNode) -> None:
     if len(data.get("image/png", "")) > LARGE_PICTURE:
         jpeg = BytesIO()
         picture = Image.open(BytesIO(b64decode(data.pop("image/png")))).convert("RGB")
-        picture.save(jpeg, format="JPEG", quality=88, subsampling=0)
+        picture.save(jpeg, format="JPEG", quality=82)
         data["image/jpeg"] = b64encode(jpeg.getvalue()).decode()
         output.metadata["image/jpeg"] = output.metadata.pop("image/png", {})
 
