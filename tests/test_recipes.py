@@ -87,7 +87,8 @@ def test_the_first_losses_of_a_transfer_by_hand(tiny_backbone, small_image, othe
 
 
 def test_a_transfer_moves_towards_both(tiny_backbone, small_image, other_image):
-    options = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu2_2"], "beta": 3.0, "tv": 0.0, "progress": False}
+    layers = {"content_layers": ["relu2_1"], "style_layers": ["relu1_1", "relu2_2"]}
+    options = {**layers, "beta": 3.0, "tv": 0.0, "progress": False}
     result = style_transfer(tiny_backbone, small_image, other_image, start="noise", steps=150, **options)
     first, best = result.history.losses[0], result.losses
     assert best["content"] < first["content"] / 3
