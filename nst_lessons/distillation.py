@@ -319,7 +319,9 @@ def distil(
         optimizer.zero_grad()
         torch.stack(list(errors.values())).sum().backward()
         optimizer.step()
-        progress.set_postfix({layer: f"{float(error):.3f}" for layer, error in errors.items() if layer[-2:] == "_1"})
+        progress.set_postfix(
+            {layer: f"{float(error.detach()):.3f}" for layer, error in errors.items() if layer[-2:] == "_1"}
+        )
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
             state = {
                 "student": student.state_dict(),

@@ -16,6 +16,7 @@ from torch import Tensor
 from nst_lessons import Backbone, History, Result, load_image, preprocess, reconstruct_content, resize, to_pil
 from nst_lessons import widgets as module
 from nst_lessons.images import CAFFE_MEAN, MEAN, STD
+from nst_lessons.visualize import activation_overlay
 from nst_lessons.widgets import (
     MISTAKES,
     PictureChooser,
@@ -196,13 +197,14 @@ def test_channel_is_drawn_from_black_to_white(tiny_backbone: Backbone, small_ima
 def test_photo_is_lit_where_the_channel_is_active_and_framed_where_it_looked(tiny_backbone: Backbone) -> None:
     activation = torch.zeros(1, 1, 12, 17)
     activation[0, 0, 5, 9] = 2.0
-    panels, text = render_features(
-        tiny_backbone, torch.full((1, 3, 12, 17), 0.5), {"relu1_1": activation}, layer="relu1_1", channel=0
-    )
-    expected = torch.full((12, 17), 0.1)
-    expected[4:7, 8:11] = 1  # the frame of a 3x3 field is all of it but its centre
-    expected[5, 9] = 0.5
-    torch.testing.assert_close(panels["the photo, lit where the channel is active"][0, 1], expected)
+    grey = torch.full((1, 3, 12, 17), 0.5)
+    panels, text = render_features(tiny_backbone, grey, {"relu1_1": activation}, layer="relu1_1", channel=0)
+    expected = activation_overlay(grey, activation)
+    centre = expected[..., 5, 9].clone()
+    expected[..., 4:7, 8:11] = 1  # the frame of a 3x3 field is all of it but its centre
+    expected[..., 5, 9] = centre
+    torch.testing.assert_close(panels["the photo, lit where the channel is active"], expected)
+    assert (centre > 2 * expected[..., 0, 0]).all()
     assert "columns 8 to 10 and rows 4 to 6" in text
 
 
@@ -433,7 +435,7 @@ def test_transfer_is_given_what_the_controls_say(transfer: Any, monkeypatch: pyt
     control(transfer, "Run").click()
     wait_until_done()
     torch.testing.assert_close(given["photo"], load_image(module.sample("coffee", 64)))
-    torch.testing.assert_close(given["painting"], load_image(module.sample("mosaic", 64)))
+    torch.testing.assert_close(given["painting"], load_image(module.sample("mosaic", 128)))
     assert given["beta"] == pytest.approx(100)
     assert (given["content_layers"], given["tv"], given["steps"]) == (["relu3_1"], 10.0, 3)
     assert "Done: enough was seen, 1 s. Loss 0.5 (style 0.5)." in words(transfer)
