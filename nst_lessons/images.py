@@ -128,7 +128,7 @@ def load_image(source: ImageSource, size: int | None = None) -> Tensor:
 
     Raises:
         ImageError: for anything that cannot be read, is damaged, cut short or has more than MAX_PIXELS, and
-            for a shorter side under MIN_SIDE pixels (after resizing): too small for a VGG's deepest layer.
+            for a shorter side under MIN_SIDE pixels (before or after resizing): too small for a VGG's deepest layer.
     """
     name = str(source) if isinstance(source, str | PathLike) else f"the {type(source).__name__}"
     try:
@@ -141,7 +141,7 @@ def load_image(source: ImageSource, size: int | None = None) -> Tensor:
         problem = f"{type(error).__name__}: {error}"
         raise ImageError(f"{name}: cannot be read ({problem}); an undamaged PNG or JPEG would do") from error
     came = f"{image.shape[3]} x {image.shape[2]} pixels"
-    if size is not None:
+    if size is not None and min(image.shape[2:]) >= MIN_SIDE:  # enlarging does not make a picture of a few pixels
         image = resize(image, size)
         came += f", resized to {image.shape[3]} x {image.shape[2]}"
     if min(image.shape[2:]) < MIN_SIDE:

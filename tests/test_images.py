@@ -607,4 +607,5 @@ def test_the_smallest_side_is_what_a_vgg_needs():
         load_image(np.zeros((15, 40)))
     with pytest.raises(ImageError, match="100 x 200 pixels, resized to 15 x 30"):
         load_image(np.zeros((200, 100)), size=30)
-    assert load_image(np.ones((1, 1)), size=20).shape == (1, 3, 20, 20)
+    with pytest.raises(ImageError, match="1 x 1 pixels; a shorter side of at least 16"):
+        load_image(np.ones((1, 1)), size=20)
