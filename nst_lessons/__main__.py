@@ -40,7 +40,7 @@ from nst_lessons.backbones import (
 )
 from nst_lessons.images import SUFFIXES, load_image, save_image
 from nst_lessons.optimize import OPTIMIZERS, optimize_image, out_of_time
-from nst_lessons.recipes import STARTS, apply_style_transfer, style_transfer
+from nst_lessons.recipes import PAINTING_SCALE, STARTS, apply_style_transfer, style_transfer
 from nst_lessons.samples import sample
 
 PACKAGED_LESSONS = Path(__file__).parent / "notebooks"  # in an installed wheel
@@ -193,7 +193,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 def transfer(args: argparse.Namespace) -> int:
     """Paint a photo in a painting's style; writes the image and its record."""
     check_out(args.out, inputs=(args.photo, args.painting))
-    painting_size = args.painting_size or 2 * args.size
+    painting_size = args.painting_size or PAINTING_SCALE * args.size
     photo, painting = open_image(args.photo, args.size), open_image(args.painting, painting_size)
     backbone = load_backbone(args.backbone)
     options = {name: getattr(args, name) for name in TRANSFER_OPTIONS}

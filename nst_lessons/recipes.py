@@ -24,6 +24,7 @@ Layers = Iterable[str] | Mapping[str, float]
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_LAYERS = ("relu4_2",)
 STARTS = ("photo", "noise", "painting")
+PAINTING_SCALE = 2  # a painting loaded at twice the photo's size has brush strokes that can be seen
 
 
 def layer_weights(layers: Layers) -> dict[str, float]:
@@ -220,7 +221,7 @@ def apply_style_transfer(
         content_path: the photo; anything that `load_image` takes.
         style_path: the painting.
         size: the photo's longer side, in pixels.
-        painting_size: the painting's longer side; by default twice the photo's, for brush strokes that can be seen.
+        painting_size: the painting's longer side; by default `PAINTING_SCALE` times the photo's.
         backbone: a network's name or path, see `load_backbone`.
         **options: go to `style_transfer`.
 
@@ -231,6 +232,9 @@ def apply_style_transfer(
         ImageError: for an image that cannot be used.
         WeightsError: for weights that cannot be had.
     """
-    content_image, style_image = load_image(content_path, size), load_image(style_path, painting_size or 2 * size)
+    content_image, style_image = (
+        load_image(content_path, size),
+        load_image(style_path, painting_size or PAINTING_SCALE * size),
+    )
     result = style_transfer(load_backbone(backbone), content_image, style_image, **options)
     return content_image, style_image, result.image

@@ -28,7 +28,7 @@ from nst_lessons.backbones import Backbone, load_backbone
 from nst_lessons.images import MEAN, ImageError, deprocess, load_image, per_channel, preprocess, resize
 from nst_lessons.optimize import History, Result, Step
 from nst_lessons.plots import to_png
-from nst_lessons.recipes import CONTENT_LAYERS, style_transfer
+from nst_lessons.recipes import CONTENT_LAYERS, PAINTING_SCALE, style_transfer
 from nst_lessons.samples import PAINTINGS, PHOTOS, sample
 from nst_lessons.visualize import activation_overlay, layer_sensitivity, receptive_field_box, top_channels
 
@@ -331,7 +331,7 @@ def explore_transfer(backbone: Backbone) -> widgets.VBox:
         try:
             options = {
                 "photo": photo.load(size.value),
-                "painting": painting.load(2 * size.value),  # as apply_style_transfer: strokes that can be seen
+                "painting": painting.load(PAINTING_SCALE * size.value),
                 "beta": DEFAULTS["alpha"] / ratio.value,
                 "tv": tv.value,
                 "content_layers": [content_layer.value],

@@ -206,6 +206,8 @@ def test_interrupt_keeps_the_best_image(folder):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,
+        # A shell that starts its jobs in the background hands them a SIGINT that is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         said = b""
         while b"loss=" not in said and (piece := os.read(process.stderr.fileno(), 4096)):

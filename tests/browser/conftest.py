@@ -23,7 +23,7 @@ FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run -
 PATIENCE_SECONDS = 120
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """A running Chromium; skips where there is none."""
     if CHROMIUM is None:
@@ -35,7 +35,7 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, Path]]:
     """A JupyterLab on a free port of this machine: its address, its token and its folder."""
     pytest.importorskip("jupyterlab", reason="jupyterlab is not installed")
