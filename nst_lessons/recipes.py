@@ -168,7 +168,7 @@ def style_transfer(
     beta: float = 25.0,
     tv: float = 15.0,
     start: str | Tensor = "photo",
-    steps: int = 150,
+    steps: int = 100,
     seed: int = 0,
     **options: Any,
 ) -> Result:
