@@ -12,14 +12,17 @@ import hashlib
 import os
 import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Literal, get_args
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torchvision.models import VGG16_Weights, VGG19_Weights
 
 from nst_lessons.images import preprocess
@@ -31,6 +34,8 @@ SOCKET_TIMEOUT_SECONDS = 30
 # Gatys et al. (2016), section 2, found that average pooling gives slightly more appealing results.
 POOLING = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
 Padding = Literal["zeros", "reflect", "replicate", "circular"]
+Precision = Literal["auto", "float32", "bfloat16"]
+RECOMPUTED_FROM = 1024 * 1024  # pixels; a smaller image's activations fit into any laptop's memory
 
 
 class WeightsError(RuntimeError):
@@ -59,9 +64,11 @@ class Backbone(nn.Module):
         pooling: ``"avg"`` (default, as Gatys et al. recommend) or ``"max"`` (as the networks were trained).
         padding: ``"zeros"`` (as the networks were trained), ``"replicate"``, ``"reflect"`` or ``"circular"``.
         convention: how the network wants its pixels, see `nst_lessons.images.preprocess`.
+        precision: of the activations: ``"float32"``, ``"bfloat16"``, or ``"auto"``, bfloat16 where the hardware
+            multiplies it. The features handed out are float32, and so is all arithmetic of losses.
 
     Raises:
-        ValueError: for an unknown pooling or padding.
+        ValueError: for an unknown pooling, padding or precision.
     """
 
     def __init__(
@@ -72,13 +79,16 @@ class Backbone(nn.Module):
         pooling: str = "avg",
         padding: Padding = "zeros",
         convention: str = "torchvision",
+        precision: Precision = "float32",
     ) -> None:
         super().__init__()
         if pooling not in POOLING:
             raise ValueError(f"unknown pooling {pooling!r}; choose from {', '.join(POOLING)}")
         if padding not in get_args(Padding):
             raise ValueError(f"unknown padding {padding!r}; choose from {', '.join(get_args(Padding))}")
-        self.convention = convention
+        if precision not in get_args(Precision):
+            raise ValueError(f"unknown precision {precision!r}; choose from {', '.join(get_args(Precision))}")
+        self.convention, self.precision = convention, precision
         self.channels: dict[str, int] = {}
         self.stride: dict[str, int] = {}
         self.receptive_field: dict[str, int] = {}
@@ -142,12 +152,43 @@ class Backbone(nn.Module):
                 f"its shorter side must be at least {self.stride[deepest]}"
             )
         x = preprocess(image.to(self.device), self.convention)
-        features = {}
-        for name in self.layers[:depth]:
-            x = self.get_submodule(name)(x)
-            if name in names.values():
-                features[name] = x
+        features: dict[str, Tensor] = {}
+        with self.arithmetic():
+            for _, block in groupby(self.layers[:depth], key=block_number):
+                run = partial(self.run_layers, list(block), set(names.values()))
+                # A large image's activations are computed again on the way back rather than kept.
+                recompute = x.requires_grad and height * width > RECOMPUTED_FROM
+                x, found = checkpoint(run, x, use_reentrant=False) if recompute else run(x)
+                features |= found
         return {layer: features[name] for layer, name in names.items()}
+
+    def run_layers(self, layers: Iterable[str], wanted: Collection[str], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Send activations through some layers: what comes out, and the features of those wanted."""
+        features: dict[str, Tensor] = {}
+        for layer in layers:
+            x = self.get_submodule(layer)(x)
+            if layer in wanted:
+                features[layer] = x.float()
+        return x, features
+
+    def arithmetic(self) -> AbstractContextManager[object]:
+        """The context in which activations have the network's precision."""
+        if self.precision == "float32" or (self.precision == "auto" and not multiplies_bfloat16(self.device)):
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+
+def block_number(layer: str) -> int:
+    """``relu4_2`` is in block 4, and so is ``pool4``."""
+    return int(re.findall(r"\d+", layer)[0])
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware has instructions for bfloat16; elsewhere it would be slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot say
+    return device.type == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def load_backbone(
@@ -157,6 +198,7 @@ def load_backbone(
     padding: Padding = "zeros",
     convention: str = "torchvision",
     device: str | torch.device | None = None,
+    precision: Precision = "auto",
 ) -> Backbone:
     """Load a frozen network.
 
@@ -169,14 +211,18 @@ def load_backbone(
         padding: ``"zeros"``, ``"replicate"``, ``"reflect"`` or ``"circular"``.
         convention: ``"torchvision"`` or ``"caffe"``: the pixels that a checkpoint was trained on.
         device: where to put it; by default a GPU where there is one.
+        precision: of the activations; ``"auto"`` is bfloat16 where the hardware multiplies it and float32
+            elsewhere, ``"float32"`` is exact everywhere.
 
     Raises:
         WeightsError: when the weights cannot be read or downloaded; the message names the remedy.
-        ValueError: for an unknown pooling, padding or convention.
+        ValueError: for an unknown pooling, padding, convention or precision.
     """
     name = os.fspath(name or default_backbone())
     weights = name_convolutions(read_weights(name), name)
-    backbone = Backbone(*architecture(weights), pooling=pooling, padding=padding, convention=convention)
+    backbone = Backbone(
+        *architecture(weights), pooling=pooling, padding=padding, convention=convention, precision=precision
+    )
     backbone.load_state_dict(weights)
     backbone.requires_grad_(False).eval()
     # Channels last is how the processor's convolutions like it: the same features in about half the time.

@@ -7,11 +7,14 @@ map, thrown away afterwards, takes the student's features to the teacher's; what
 
     sum over layers l of  |map_l(student_l(x)) - teacher_l(x)|^2 / |teacher_l(x)|^2
 
+and, because it is for style transfer, the same for the Gram matrices of the first ReLU layer of each block. This is
 after Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015), and Romero et al., "FitNets"
 (2015). Two things are ours. The student does not start at random: each layer keeps the teacher's channels that
 explain most of its features (QR with pivoting) and is fitted to them by least squares, after He, Zhang and Sun,
 "Channel Pruning for Accelerating Very Deep Neural Networks" (2017). And part of each batch are canvases: images that
-are being optimised with the student itself, because an optimisation walks to where a network was never trained.
+are being optimised with the student itself, because an optimisation walks to where a network was never trained. Some
+of their paintings are dead leaves, discs that hide one another: flat colours and hard edges, as a painter's, which
+photographs lack (Lee, Mumford and Huang, "Occlusion Models for Natural Images", 2001).
 """
 
 from __future__ import annotations
@@ -31,15 +34,17 @@ from tqdm.auto import tqdm, trange
 
 from nst_lessons.backbones import Backbone, load_backbone
 from nst_lessons.images import ImageError, load_image, preprocess
-from nst_lessons.losses import content_loss, gram_matrix, style_loss
+from nst_lessons.losses import content_loss, gram_matrix, relative_error, style_loss
 
 WIDTHS = (32, 64, 96, 144, 144)
 DEPTHS = (2, 2, 3, 3, 3)
 PHOTO_SIZE = 256
 CROP = 128
 HELD_OUT_EVERY = 20
-SAMPLED_POSITIONS = 8192
-CANVAS_LIFE = 80
+SAMPLED_POSITIONS = 1024  # of each image
+GRAM_WEIGHT = 0.5
+CANVAS_LIFE = 120
+LEAVES = 300
 SAVE_EVERY = 200
 WARM_UP = 300
 
@@ -82,6 +87,20 @@ def random_crops(photos: list[Tensor], count: int, generator: torch.Generator) -
     return torch.stack([random_crop(photos, generator) for _ in range(count)])
 
 
+def dead_leaves(generator: torch.Generator) -> Tensor:
+    """Discs of random colours and sizes, each upon the ones before; ``(3, CROP, CROP)`` in [0, 1]."""
+    grid = torch.arange(CROP)
+    image = torch.zeros(3, CROP, CROP)
+    largest = CROP * 0.5 ** (1 + 4 * torch.rand((), generator=generator))
+    colours = torch.rand(int(torch.randint(2, 12, (), generator=generator)), 3, generator=generator)
+    for _ in range(LEAVES):
+        row, column, radius = torch.rand(3, generator=generator) * torch.tensor([CROP, CROP, 1.0])
+        disc = (grid[:, None] - row) ** 2 + (grid - column) ** 2 < (largest * (0.2 + 0.8 * radius)) ** 2
+        colour = colours[torch.randint(len(colours), (), generator=generator)]
+        image = torch.where(disc, colour[:, None, None], image)
+    return image
+
+
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     """Mix pairs, turn colours and add noise: an optimisation passes through such images."""
     count = len(images)
@@ -107,7 +126,9 @@ class Canvases:
     def restart(self) -> None:
         """Take new photos and paintings."""
         self.photo = random_crops(self.photos, self.count, self.generator)
-        self.painting = augment(random_crops(self.photos, self.count, self.generator), self.generator)
+        paintings = random_crops(self.photos, self.count, self.generator)
+        paintings[::2] = torch.stack([dead_leaves(self.generator) for _ in paintings[::2]])
+        self.painting = augment(paintings, self.generator)
         noise = 0.5 + 0.15 * torch.randn(self.photo.shape, generator=self.generator)
         from_noise = torch.rand(self.count, 1, 1, 1, generator=self.generator) < 0.3
         self.images = torch.where(from_noise, noise, self.photo).clamp(0, 1).requires_grad_()
@@ -218,19 +239,32 @@ def fit_maps(student: Backbone, teacher: Backbone, images: Tensor) -> Maps:
     return maps
 
 
-def relative_errors(
+def paired_features(
     maps: Maps, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], positions: int | None = None
-) -> dict[str, Tensor]:
-    """``|map(s) - t|^2 / |t|^2`` of each layer, at all positions or at a random choice of them."""
-    errors = {}
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """The mapped student's and the teacher's features, ``(B, C, P)``, at all positions or at a random choice."""
+    pairs = {}
     for layer, linear in maps.items():
-        inputs, targets = as_rows(student[layer]), as_rows(teacher[layer])
-        if positions and len(inputs) > positions:
-            rows = torch.randint(len(inputs), (positions,))
-            inputs, targets = inputs[rows], targets[rows]
-        inputs, targets = inputs.float(), targets.float()
-        errors[layer] = F.mse_loss(linear(inputs), targets) / targets.square().mean()
-    return errors
+        inputs, targets = student[layer].flatten(2), teacher[layer].flatten(2)
+        if positions and inputs.shape[2] > positions:
+            chosen = torch.randint(inputs.shape[2], (positions,))
+            inputs, targets = inputs[:, :, chosen], targets[:, :, chosen]
+        pairs[layer] = linear(inputs.float().mT).mT, targets.float()
+    return pairs
+
+
+def relative_errors(pairs: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """``|map(s) - t|^2 / |t|^2`` of each layer."""
+    return {layer: relative_error(mapped, target) for layer, (mapped, target) in pairs.items()}
+
+
+def gram_errors(pairs: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """The relative errors of the Gram matrices of each block's first ReLU layer."""
+    return {
+        layer: relative_error(gram_matrix(mapped), gram_matrix(target))
+        for layer, (mapped, target) in pairs.items()
+        if layer.endswith("_1")
+    }
 
 
 @torch.no_grad()
@@ -239,7 +273,7 @@ def held_out_errors(student: Backbone, teacher: Backbone, maps: Maps, images: Te
     batches = images.split(8)
     sums = dict.fromkeys(maps, 0.0)
     for batch in batches:
-        errors = relative_errors(maps, student(batch, maps), teacher(batch, maps))
+        errors = relative_errors(paired_features(maps, student(batch, maps), teacher(batch, maps)))
         sums = {layer: sums[layer] + float(error) / len(batches) for layer, error in errors.items()}
     return sums
 
@@ -263,10 +297,11 @@ def distil(
     *,
     out: Path,
     steps: int = 3000,
-    batch: int = 6,
-    canvases: int = 2,
+    batch: int = 5,
+    canvases: int = 3,
     learning_rate: float = 3e-4,
     seed: int = 0,
+    start: Mapping[str, Tensor] | None = None,
 ) -> Maps:
     """Train the student; an interrupted run goes on where ``out``'s training state was last saved.
 
@@ -277,6 +312,7 @@ def distil(
         out: the weights' path; the training state lies beside it.
         steps: of Adam, whose learning rate rises for a while, not to spoil the start, then falls linearly to zero.
         batch, canvases: photos and canvases a step.
+        start: weights to go on from, instead of the closed form's.
 
     Returns:
         The linear maps from student to teacher.
@@ -288,8 +324,11 @@ def distil(
     if saved is None:
         images = random_crops(photos, 384, generator)
         images[::2] = augment(images[::2], generator)
-        start_from_teacher(student, teacher, images)
-        normalise_activations(student, images)
+        if start is None:
+            start_from_teacher(student, teacher, images)
+            normalise_activations(student, images)
+        else:
+            student.load_state_dict(start)
         maps = fit_maps(student, teacher, images)
     else:
         maps = nn.ModuleDict(
@@ -315,9 +354,11 @@ def distil(
             with torch.no_grad():
                 targets = teacher(images, maps)
             features = student(images, maps)
-        errors = relative_errors(maps, features, targets, SAMPLED_POSITIONS)
+        pairs = paired_features(maps, features, targets, SAMPLED_POSITIONS)
+        errors, of_grams = relative_errors(pairs), gram_errors(pairs)
+        loss = torch.stack([*errors.values()]).sum() + GRAM_WEIGHT * torch.stack([*of_grams.values()]).sum()
         optimizer.zero_grad()
-        torch.stack(list(errors.values())).sum().backward()
+        loss.backward()
         optimizer.step()
         progress.set_postfix(
             {layer: f"{float(error.detach()):.3f}" for layer, error in errors.items() if layer[-2:] == "_1"}
@@ -346,6 +387,7 @@ def main() -> None:
     parser.add_argument("--teacher", default="vgg16", help="vgg16, vgg19 or the path of a checkpoint")
     parser.add_argument("--out", type=Path, required=True, help="where to write the .safetensors")
     parser.add_argument("--steps", type=int, default=3000, help="of Adam (default: %(default)s)")
+    parser.add_argument("--start", type=Path, help="weights to go on from (default: fit them to the teacher's)")
     args = parser.parse_args()
     photos = read_photos(args.images)
     held_out = photos[::HELD_OUT_EVERY]
@@ -353,7 +395,8 @@ def main() -> None:
     print(f"{len(training)} images to train on, {len(held_out)} held out")
     teacher = load_backbone(args.teacher)
     student = Backbone(WIDTHS, DEPTHS).to(teacher.device)
-    maps = distil(student, teacher, training, out=args.out, steps=args.steps)
+    start = load_backbone(args.start).state_dict() if args.start else None
+    maps = distil(student, teacher, training, out=args.out, steps=args.steps, start=start)
     evaluation = random_crops(held_out, 4 * len(held_out), torch.Generator().manual_seed(1))
     for layer, error in held_out_errors(student, teacher, maps, evaluation).items():
         print(f"{layer}  {error:.3f}")

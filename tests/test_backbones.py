@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torchvision.models import vgg11, vgg11_bn, vgg16, vgg19
 
-from nst_lessons import Backbone, WeightsError, deprocess, load_backbone, preprocess
-from nst_lessons.backbones import cached_weights, read_weights
+from nst_lessons import Backbone, WeightsError, backbones, deprocess, load_backbone, preprocess
+from nst_lessons.backbones import cached_weights, multiplies_bfloat16, read_weights
 
 NETWORKS = {"vgg16": vgg16, "vgg19": vgg19}
 
@@ -56,7 +56,7 @@ def test_layer_by_layer_the_same_as_torchvision(name, part, tmp_path):
     if part == "features only":
         state = {key: tensor for key, tensor in state.items() if key.startswith("features")}
     torch.save(state, tmp_path / "vgg.pth")
-    backbone = load_backbone(tmp_path / "vgg.pth", pooling="max", device="cpu")
+    backbone = load_backbone(tmp_path / "vgg.pth", pooling="max", device="cpu", precision="float32")
     image = torch.rand(1, 3, 48, 37)
     features = backbone(image, backbone.layers)
     outputs = module_outputs(model, image)
@@ -199,6 +199,8 @@ def test_unknown_names_are_refused_with_the_choice(tiny_backbone, small_image):
         load_backbone("compact", pooling="mean")
     with pytest.raises(ValueError, match="unknown padding 'mirror'"):
         load_backbone("compact", padding="mirror")
+    with pytest.raises(ValueError, match="unknown precision 'double'; choose from auto, float32, bfloat16"):
+        load_backbone("compact", precision="double")
     with pytest.raises(WeightsError, match=r"unknown network 'vgg17'; choose compact, vgg16, vgg19 or the path"):
         load_backbone("vgg17")
 
@@ -301,11 +303,73 @@ def test_real_weights_give_the_published_statistics(name):
     published = json.loads((Path(__file__).parent / "vgg_layer_statistics.json").read_text())[name]
     torch.manual_seed(0)
     image = deprocess(torch.rand(1, 3, 256, 256))  # the backbone normalises: undo it beforehand
-    backbone = load_backbone(name, pooling="max", device="cpu")
+    backbone = load_backbone(name, pooling="max", device="cpu", precision="float32")
     assert set(published) == set(backbone.layers)
     for layer, features in backbone(image, backbone.layers).items():
         found = features.min(), features.max(), features.norm()
         assert [float(value) for value in found] == pytest.approx([float(v) for v in published[layer]], rel=6e-3), layer
+
+
+def features_and_gradient(backbone: Backbone, image: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """All ReLU layers, and the gradient of their mean squares with respect to the pixels."""
+    variable = image.clone().requires_grad_()
+    features = backbone(variable, [layer for layer in backbone.layers if layer.startswith("relu")])
+    loss = torch.stack([maps.square().mean() for maps in features.values()]).sum()
+    return features, torch.autograd.grad(loss, variable)[0]
+
+
+def test_bfloat16_is_close_to_float32_but_not_the_same():
+    image = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0))
+    exact, exact_gradient = features_and_gradient(load_backbone("compact", device="cpu", precision="float32"), image)
+    rough, rough_gradient = features_and_gradient(load_backbone("compact", device="cpu", precision="bfloat16"), image)
+    for layer in exact:
+        assert rough[layer].dtype == torch.float32
+        error = (rough[layer] - exact[layer]).norm() / exact[layer].norm()
+        assert 1e-5 < error < 2e-2, layer
+    assert torch.cosine_similarity(rough_gradient.flatten(), exact_gradient.flatten(), dim=0) > 0.99
+
+
+@pytest.mark.parametrize("capabilities", [{"avx512_bf16": True}, {"amx_bf16": True}, {"avx512_f": True}, {}])
+def test_precision_auto_goes_by_the_hardware(capabilities, monkeypatch, small_image):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    has_instructions = bool({"avx512_bf16", "amx_bf16"} & capabilities.keys())
+    expected = load_backbone("compact", device="cpu", precision="bfloat16" if has_instructions else "float32")
+    found = load_backbone("compact", device="cpu", precision="auto")
+    assert torch.equal(found(small_image, ["relu2_2"])["relu2_2"], expected(small_image, ["relu2_2"])["relu2_2"])
+
+
+def test_old_torch_cannot_tell_the_hardware_and_gets_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert not multiplies_bfloat16(torch.device("cpu"))
+    assert not multiplies_bfloat16(torch.device("mps"))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_recomputing_activations_saves_memory_and_changes_nothing(precision, monkeypatch):
+    image = torch.rand(1, 3, 33, 50, generator=torch.Generator().manual_seed(0))
+    backbone = load_backbone("compact", device="cpu", precision=precision)
+    kept, gradient = features_and_gradient(backbone, image)
+    kept_bytes = bytes_kept_for_the_way_back(backbone, image)
+    monkeypatch.setattr(backbones, "RECOMPUTED_FROM", 32 * 50)
+    again, same_gradient = features_and_gradient(backbone, image)
+    assert all(torch.equal(kept[layer], again[layer]) for layer in kept)
+    assert torch.equal(gradient, same_gradient)
+    assert bytes_kept_for_the_way_back(backbone, image) < kept_bytes / 5
+
+
+def bytes_kept_for_the_way_back(backbone: Backbone, image: torch.Tensor) -> int:
+    """Of the tensors that autograd saves in a forward pass to the deepest layer."""
+    storages = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        features = backbone(image.clone().requires_grad_(), ["relu5_1"])
+    assert features["relu5_1"].requires_grad
+    weights = {parameter.untyped_storage().data_ptr() for parameter in backbone.parameters()}
+    return sum(storage.nbytes() for pointer, storage in storages.items() if pointer not in weights)
 
 
 def test_unread_weights_are_not_kept(tmp_path):
