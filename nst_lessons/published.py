@@ -118,7 +118,7 @@ PUBLISHED: dict[str, Recipe] = {
         start="noise",
         optimizer="lbfgs",
         steps=1000,
-        stop_below=1.0,
+        stop_below=0.6,
         source="From Bits to Brains, on the paper of 2015: reconstructions first, then four styles on one photo",
         note="Chosen: layers and pooling (the paper's), the optimiser, the weights and the threshold, with relative "
         "losses because there a threshold means the same at every size. Published: white noise, the stop below a "
@@ -134,12 +134,11 @@ PUBLISHED: dict[str, Recipe] = {
         scale="caffe",
         pooling="max",
         start="noise",
-        optimizer="adam",
-        learning_rate=10 / 255,
+        optimizer="lbfgs",
         steps=1000,
         source="A lecture from Hannover: two weighted terms, random start, an early and a later iteration",
-        note="Chosen: everything but the two terms, the VGG and the random start; with layers, weights and Adam's "
-        "rate of 10 grey levels as in Johnson's neural-style, the program most people began with.",
+        note="Chosen: everything but the two terms, the VGG and the random start. Weights and losses are those of "
+        "Johnson's neural-style, the program that most people began with.",
     ),
     "keras_prisma": Recipe(
         network="vgg16",
