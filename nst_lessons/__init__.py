@@ -5,8 +5,9 @@ The house, from the ground up (a module imports only those above it):
     samples       the bundled photos, and style images that the package paints itself
     images        files, URLs, bytes, PIL <-> tensors (1, 3, H, W) in [0, 1]; preprocess and deprocess
     backbones     backbone(image, layers) -> {layer: features}; load_backbone("compact" | "vgg16" | "vgg19" | path)
-    losses        gram_matrix, content_loss, style_loss, total_variation
+    losses        gram_matrix, content_loss, style_loss, total_variation; the published normalisations
     optimize      optimize_image, and the rules that stop it
+    published     the published recipes by name, and their weights in our units
     recipes       reconstruct_content, reconstruct_style, style_transfer, apply_style_transfer
     visualize     activation grids, strongest channels, receptive fields, activation maximisation
     plots         figures with captions and alt text
@@ -27,7 +28,15 @@ from nst_lessons.images import (
     save_image,
     to_pil,
 )
-from nst_lessons.losses import content_loss, gram_matrix, mean_and_deviation, style_loss, total_variation
+from nst_lessons.losses import (
+    NORMALISATIONS,
+    content_loss,
+    convert_weights,
+    gram_matrix,
+    mean_and_deviation,
+    style_loss,
+    total_variation,
+)
 from nst_lessons.optimize import (
     History,
     Result,
@@ -37,22 +46,27 @@ from nst_lessons.optimize import (
     optimize_image,
     out_of_time,
 )
+from nst_lessons.published import PUBLISHED, Recipe, recipe_table
 from nst_lessons.recipes import apply_style_transfer, reconstruct_content, reconstruct_style, style_transfer
 from nst_lessons.samples import PAINTINGS, PHOTOS, sample
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "NORMALISATIONS",
     "PAINTINGS",
     "PHOTOS",
+    "PUBLISHED",
     "Backbone",
     "History",
     "ImageError",
+    "Recipe",
     "Result",
     "Step",
     "WeightsError",
     "apply_style_transfer",
     "content_loss",
+    "convert_weights",
     "deprocess",
     "gram_matrix",
     "improvement_below",
@@ -65,6 +79,7 @@ __all__ = [
     "optimize_image",
     "out_of_time",
     "preprocess",
+    "recipe_table",
     "reconstruct_content",
     "reconstruct_style",
     "resize",

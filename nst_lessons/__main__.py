@@ -40,6 +40,7 @@ from nst_lessons.backbones import (
 )
 from nst_lessons.images import SUFFIXES, load_image, save_image
 from nst_lessons.optimize import OPTIMIZERS, optimize_image, out_of_time
+from nst_lessons.published import PUBLISHED, find_recipe, recipe_network
 from nst_lessons.recipes import PAINTING_SCALE, STARTS, apply_style_transfer, style_transfer
 from nst_lessons.samples import sample
 
@@ -59,12 +60,21 @@ STANDARD_RUN = ("chelsea", "night_swirls")
 SOURCES = f"a path, a web address, or a sample: {', '.join(PHOTOS + PAINTINGS)}"
 SIZE_HELP = "longer side of the photo, in pixels"
 PAINTING_SIZE_HELP = "longer side of the painting: the larger, the broader the brush strokes (default: twice --size)"
+RECIPE_HELP = "a published recipe in place of the defaults below, on its own network if that is at hand"
 BACKBONE_HELP = f"compact, {', '.join(DOWNLOADS)}, or the path of a checkpoint"
 
 
 def layer_names(text: str) -> tuple[str, ...]:
     """``"relu3_2,relu4_2"`` as a tuple."""
     return tuple(text.split(","))
+
+
+class Given(argparse.Action):
+    """Store an option, and remember that it was given: a recipe takes the place of defaults only."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        setattr(namespace, self.dest, values)
+        namespace.given = {*namespace.given, self.dest}
 
 
 TRANSFER_OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
@@ -120,18 +130,22 @@ def command_line() -> argparse.ArgumentParser:
         description=f"Paint PHOTO in the style of PAINTING. Each is {SOURCES}. Beside OUT, OUT.json records the "
         "settings, versions and losses. Ctrl-C ends the run early and keeps the best image so far.",
     )
-    command.set_defaults(command=transfer)
+    command.set_defaults(command=transfer, given=set())
     command.add_argument("photo", metavar="PHOTO")
     command.add_argument("painting", metavar="PAINTING")
     command.add_argument("-o", "--out", metavar="OUT", type=Path, required=True, help=f"{', '.join(SUFFIXES)}")
     command.add_argument("--size", type=int, default=DEFAULTS["size"], help=f"{SIZE_HELP} (default: %(default)s)")
     command.add_argument("--painting-size", type=int, metavar="SIZE", help=PAINTING_SIZE_HELP)
-    command.add_argument("--backbone", default=default_backbone(), help=f"{BACKBONE_HELP} (default: %(default)s)")
+    command.add_argument("--recipe", choices=tuple(PUBLISHED), help=RECIPE_HELP)
+    command.add_argument(
+        "--backbone", action=Given, default=default_backbone(), help=f"{BACKBONE_HELP} (default: %(default)s)"
+    )
     for name, (kind, help_text) in TRANSFER_OPTIONS.items():
         default = DEFAULTS[name]
         shown = default if isinstance(default, str | int | float) else ",".join(default)
         flag, value = f"--{name.replace('_', '-')}", name.split("_")[-1].upper()
-        command.add_argument(flag, type=kind, default=default, metavar=value, help=f"{help_text} (default: {shown})")
+        text = f"{help_text} (default: {shown})"
+        command.add_argument(flag, type=kind, action=Given, default=default, metavar=value, help=text)
 
     command = commands.add_parser("doctor", help="what this machine has, and how fast it is")
     command.set_defaults(command=doctor)
@@ -195,12 +209,18 @@ def transfer(args: argparse.Namespace) -> int:
     check_out(args.out, inputs=(args.photo, args.painting))
     painting_size = args.painting_size or PAINTING_SCALE * args.size
     photo, painting = open_image(args.photo, args.size), open_image(args.painting, painting_size)
-    backbone = load_backbone(args.backbone)
-    options = {name: getattr(args, name) for name in TRANSFER_OPTIONS}
-    seconds = args.steps * seconds_per_step(backbone, photo, painting, options)
+    options = {name: getattr(args, name) for name in TRANSFER_OPTIONS if args.recipe is None or name in args.given}
+    steps, pooling = args.steps, "avg"
+    if args.recipe:
+        recipe = find_recipe(args.recipe)
+        steps, pooling = options.get("steps", recipe.steps), recipe.pooling
+        args.backbone = args.backbone if "backbone" in args.given else recipe_network(recipe)
+        options["recipe"] = args.recipe
+    backbone = load_backbone(args.backbone, pooling=pooling)
+    seconds = steps * seconds_per_step(backbone, photo, painting, options)
     print(
         f"{photo.shape[3]} x {photo.shape[2]} pixels, {args.backbone} on {backbone.device}: "
-        f"about {duration(seconds)} for {args.steps} steps; Ctrl-C keeps the best image so far",
+        f"about {duration(seconds)} for {steps} steps; Ctrl-C keeps the best image so far",
         flush=True,
     )
     result = style_transfer(backbone, photo, painting, **options)

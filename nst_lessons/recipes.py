@@ -8,6 +8,8 @@ Gatys, Ecker and Bethge, "Image Style Transfer Using Convolutional Neural Networ
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -15,15 +17,17 @@ import torch
 from torch import Tensor
 
 from nst_lessons.backbones import Backbone, load_backbone
-from nst_lessons.images import ImageSource, load_image, noise_like, resize
+from nst_lessons.images import MEAN, ImageSource, load_image, noise_like, per_channel, resize
 from nst_lessons.losses import content_loss, gram_matrix, style_loss, total_variation
 from nst_lessons.optimize import Result, optimize_image
+from nst_lessons.published import Recipe, find_recipe, recipe_network, shaped_painting, transfer_settings
 
 Layers = Iterable[str] | Mapping[str, float]
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_LAYERS = ("relu4_2",)
-STARTS = ("photo", "noise", "painting")
+STARTS = ("photo", "noise", "painting", "grey")
+GREY_NOISE = 0.04  # of white noise: one or two of 255 levels
 PAINTING_SCALE = 2  # a painting loaded at twice the photo's size has brush strokes that can be seen
 
 
@@ -59,7 +63,9 @@ def style_target(
 
 
 def start_image(start: str | Tensor, photo: Tensor, painting: Tensor | None = None, seed: int = 0) -> Tensor:
-    """The image to begin with, in the photo's size: "photo", "noise", "painting", or an image.
+    """The image to begin with, in the photo's size: "photo", "noise", "painting", "grey", or an image.
+
+    "grey" is ImageNet's mean colour with a trace of noise: a network's input of almost 0.
 
     Raises:
         ValueError: for another word, or an image of another size.
@@ -74,6 +80,8 @@ def start_image(start: str | Tensor, photo: Tensor, painting: Tensor | None = No
         return photo
     if start == "noise":
         return noise_like(photo, seed)
+    if start == "grey":
+        return per_channel(MEAN, photo) + GREY_NOISE * (noise_like(photo, seed) - 0.5)
     if start == "painting" and painting is not None:
         return resize(painting, (photo.shape[-2], photo.shape[-1]))
     raise ValueError(f"unknown start {start!r}; choose from {', '.join(STARTS)}, or give an image")
@@ -157,16 +165,44 @@ def reconstruct_style(
     return optimize_image(start_image(start, painting, painting, seed), loss_fn, steps=steps, **options)
 
 
+def with_recipes(transfer: Callable[..., Result]) -> Callable[..., Result]:
+    """Let a transfer follow a published recipe: its row takes the place of the defaults, and options change the row."""
+
+    @functools.wraps(transfer)
+    def follow(
+        backbone: Backbone | None,
+        photo: Tensor,
+        painting: Tensor,
+        *,
+        recipe: str | Recipe | None = None,
+        **options: Any,
+    ) -> Result:
+        if recipe is None:
+            return transfer(backbone, photo, painting, **options)
+        for layers in options.keys() & {"content_layers", "style_layers"}:
+            options[layers] = layer_weights(options[layers])
+        changes = {field.name: options.pop(field.name) for field in dataclasses.fields(Recipe) if field.name in options}
+        row = find_recipe(recipe, **changes)
+        backbone = backbone or load_backbone(recipe_network(row), pooling=row.pooling)
+        painting = shaped_painting(row, photo, painting)
+        return transfer(backbone, photo, painting, **transfer_settings(row, backbone, photo, painting) | options)
+
+    return follow
+
+
+@with_recipes
 def style_transfer(
-    backbone: Backbone,
+    backbone: Backbone | None,
     photo: Tensor,
     painting: Tensor,
     *,
+    recipe: str | Recipe | None = None,
     content_layers: Layers = CONTENT_LAYERS,
     style_layers: Layers = STYLE_LAYERS,
     alpha: float = 1.0,
     beta: float = 25.0,
     tv: float = 15.0,
+    tv_power: float = 1.0,
     start: str | Tensor = "photo",
     steps: int = 100,
     seed: int = 0,
@@ -176,21 +212,33 @@ def style_transfer(
 
     Gatys et al. (2016), equation 7, with relative losses: a weight means the same at every layer of every network.
 
+    With a ``recipe`` the published losses take their place, and its row in `nst_lessons.published.PUBLISHED` that of
+    the defaults. Options given beside it win; weights are then in the write-up's own units, and converted with the
+    others.
+
     Args:
-        backbone: gives the features.
+        backbone: gives the features. None, with a recipe, means the recipe's own network if its weights are in torch's
+            cache, else the default one, which is said.
         photo: ``(1, 3, H, W)`` in [0, 1]; the result has its size.
-        painting: ``(1, 3, H', W')`` in [0, 1], of any size; its brush strokes keep their size in pixels.
+        painting: ``(1, 3, H', W')`` in [0, 1], of any size; its brush strokes keep their size in pixels. Most recipes
+            stretch it to the photo's shape.
+        recipe: ``"surma"``, ``"shrimal"``, ``"bits_to_brains"``, ``"hannover"``, ``"keras_prisma"``,
+            ``"keras_prisma_2"``, ``"gatys2016"``, or a `Recipe` of your own.
         content_layers: a list (equal weights that sum to 1) or ``{layer: weight}``.
         style_layers: likewise.
         alpha, beta, tv: weights of content, style and total variation.
-        start: ``"photo"``, ``"noise"``, ``"painting"``, or an image of the photo's shape.
+        tv_power: see `total_variation`.
+        start: ``"photo"``, ``"noise"``, ``"painting"``, ``"grey"``, or an image of the photo's shape.
         steps: at most so many.
         seed: of the noise.
         **options: go to `optimize_image`.
 
     Raises:
-        ValueError: for an unknown layer, start or option's value, or an image too small for the deepest layer.
+        ValueError: for an unknown recipe, layer, start or option's value, for no backbone without a recipe, or an image
+            too small for the deepest layer.
     """
+    if backbone is None:
+        raise ValueError('no backbone; give one, such as load_backbone(), or a recipe, such as recipe="surma"')
     content_weights, style_weights = layer_weights(content_layers), layer_weights(style_layers)
     content = content_target(backbone, photo, content_weights)
     style = style_target(backbone, painting, style_weights)
@@ -200,7 +248,7 @@ def style_transfer(
         return {
             "content": alpha * content_loss(features, content, weights=content_weights),
             "style": beta * style_loss(features, style, weights=style_weights),
-            "tv": tv * total_variation(image),
+            "tv": tv * total_variation(image, power=tv_power),
         }
 
     return optimize_image(start_image(start, photo, painting, seed), loss_fn, steps=steps, **options)
@@ -213,6 +261,7 @@ def apply_style_transfer(
     size: int = 256,
     painting_size: int | None = None,
     backbone: str | None = None,
+    recipe: str | Recipe | None = None,
     **options: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The whole job: load two images of any kind, transfer, and return all three.
@@ -222,7 +271,9 @@ def apply_style_transfer(
         style_path: the painting.
         size: the photo's longer side, in pixels.
         painting_size: the painting's longer side; by default `PAINTING_SCALE` times the photo's.
-        backbone: a network's name or path, see `load_backbone`.
+        backbone: a network's name or path, see `load_backbone`; by default the recipe's own where its weights are at
+            hand.
+        recipe: a published recipe by name, see `style_transfer`.
         **options: go to `style_transfer`.
 
     Returns:
@@ -236,5 +287,6 @@ def apply_style_transfer(
         load_image(content_path, size),
         load_image(style_path, painting_size or PAINTING_SCALE * size),
     )
-    result = style_transfer(load_backbone(backbone), content_image, style_image, **options)
+    network = None if recipe and backbone is None else load_backbone(backbone)
+    result = style_transfer(network, content_image, style_image, recipe=recipe, **options)
     return content_image, style_image, result.image

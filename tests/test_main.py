@@ -104,6 +104,36 @@ def test_every_default_is_the_functions_own():
         assert getattr(parsed, name) == signature(style_transfer).parameters[name].default
 
 
+def test_a_recipe_takes_the_place_of_the_defaults_only(folder, monkeypatch, capsys):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(folder))  # without a VGG
+    assert transfer("--recipe", "surma", "--beta", "9") == 0
+    out = capsys.readouterr().out
+    assert out.count("vgg16, is not on this machine: compact stands in") == 1
+    assert "for 4 steps" in out
+    record = json.loads(Path("out.png.json").read_text())
+    assert {name: record[name] for name in ("recipe", "beta", "steps", "backbone")} == {
+        "recipe": "surma",
+        "beta": 9,
+        "steps": 4,
+        "backbone": "compact",
+    }
+    assert "start" not in record  # the row's
+    photo, painting = load_image(sample("chelsea", 48)), load_image(sample("night_swirls", 96))
+    compact = nst_lessons.load_backbone("compact", pooling="max")
+    again = style_transfer(compact, photo, painting, recipe="surma", beta=9.0, steps=4, progress=False)
+    assert record["losses"] == pytest.approx(again.losses, rel=1e-3)
+
+
+def test_a_recipe_on_a_network_that_is_named(folder, capsys):
+    assert transfer("--recipe", "shrimal", "--backbone", "compact", "--start", "noise") == 0
+    assert "stands in" not in capsys.readouterr().out
+    record = json.loads(Path("out.png.json").read_text())
+    assert (record["recipe"], record["start"]) == ("shrimal", "noise")
+    with pytest.raises(SystemExit):
+        transfer("--recipe", "gatys")
+    assert "invalid choice: 'gatys' (choose from" in capsys.readouterr().err
+
+
 def test_the_environment_chooses_the_backbone(folder, tmp_path, monkeypatch):
     checkpoint = tmp_path / "mine.safetensors"
     checkpoint.write_bytes(COMPACT.read_bytes())
@@ -225,7 +255,7 @@ def test_interrupt_keeps_the_best_image(folder):
 
 
 def test_interrupt_before_the_run_leaves_nothing(folder, monkeypatch, capsys):
-    def interrupt(*args):
+    def interrupt(*args, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command_line, "load_backbone", interrupt)

@@ -88,7 +88,7 @@ def test_the_wheel_carries_weights_and_lessons(wheel):
     for lesson in LESSONS:
         assert wheel.read(f"nst_lessons/notebooks/{lesson.name}") == lesson.read_bytes()
     assert [lesson.name[:3] for lesson in LESSONS] == [f"{number:02}_" for number in range(1, len(LESSONS) + 1)]
-    assert len(LESSONS) >= 5
+    assert len(LESSONS) >= 6
     foreign = [name for name in names if not name.startswith(("nst_lessons/", "nst_lessons-"))]
     assert foreign == []
     assert [name for name in names if "__pycache__" in name or ".ipynb_checkpoints" in name] == []

@@ -67,6 +67,7 @@ def test_the_first_losses_of_a_transfer_by_hand(tiny_backbone, small_image, othe
         alpha=3.0,
         beta=0.5,
         tv=7.0,
+        tv_power=1.5,
         start="noise",
         seed=4,
         steps=1,
@@ -81,7 +82,7 @@ def test_the_first_losses_of_a_transfer_by_hand(tiny_backbone, small_image, othe
         / 2,
         "style": 0.5
         * sum(w * relative(gram_matrix(found[layer]), gram_matrix(painting[layer])) for layer, w in weights.items()),
-        "tv": 7 * float(total_variation(image)),
+        "tv": 7 * float(total_variation(image, power=1.5)),
     }
     assert result.history.losses == [pytest.approx(expected, rel=1e-4)]
 
@@ -118,6 +119,10 @@ def test_starts(small_image, other_image):
     assert start_image("photo", small_image) is small_image
     assert torch.equal(start_image("noise", small_image, seed=5), noise_like(small_image, 5))
     assert start_image("painting", small_image, other_image).shape == small_image.shape
+    grey = start_image("grey", small_image, seed=5)
+    torch.testing.assert_close(grey.mean((0, 2, 3)), torch.tensor([0.485, 0.456, 0.406]), atol=0.003, rtol=0)
+    assert 1 / 255 < grey.std((2, 3)).max() < 3 / 255
+    assert not torch.equal(grey, start_image("grey", small_image, seed=6))
     assert start_image(small_image * 0.5, small_image).max() <= 0.5
     with pytest.raises(ValueError, match="unknown start 'white'; choose from photo, noise, painting"):
         start_image("white", small_image, other_image)
