@@ -1,5 +1,7 @@
 """Recipes: what each loss is made of, against the same loss written out by hand, and that each run gets there."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
@@ -26,7 +28,7 @@ def relative(x: Tensor, target: Tensor) -> float:
 
 def test_content_is_reconstructed_from_noise(tiny_backbone, small_image):
     before = small_image.clone()
-    result = reconstruct_content(tiny_backbone, small_image, "conv1_1", steps=200, progress=False)
+    result = reconstruct_content(tiny_backbone, small_image, "conv1_1", tv=0.0, steps=200, progress=False)
     assert torch.equal(small_image, before)
     assert result.history.totals[-1] < result.history.totals[0] / 1000
     noise = noise_like(small_image, 0)
@@ -36,13 +38,53 @@ def test_content_is_reconstructed_from_noise(tiny_backbone, small_image):
 def test_the_seed_is_the_noises(tiny_backbone, small_image):
     def first_loss(**options) -> float:
         result = reconstruct_content(tiny_backbone, small_image, "conv2_1", steps=1, progress=False, **options)
-        return result.history.totals[0]
+        return result.losses["content"]
 
     target = tiny_backbone(small_image, ["conv2_1"])["conv2_1"]
     found = tiny_backbone(noise_like(small_image, 7), ["conv2_1"])["conv2_1"]
     assert first_loss(seed=7) == pytest.approx(relative(found, target), rel=1e-5)
     assert first_loss(seed=8) != first_loss(seed=7)
     assert first_loss(start="photo") == 0
+
+
+def small_sizes(call, **options) -> list[tuple[int, int]]:
+    sizes: list[tuple[int, int]] = []
+    result = call(
+        octaves=4, steps=3, progress=False, callback=lambda step: sizes.append(tuple(step.image.shape[-2:])), **options
+    )
+    assert result.image.shape[-2:] == sizes[-1]
+    assert len(result.history.losses) == 3
+    return list(dict.fromkeys(sizes))
+
+
+def test_octaves_double_up_to_the_photos_size_and_reach_the_layer(tiny_backbone, small_image, other_image):
+    content = small_sizes(partial(reconstruct_content, tiny_backbone, small_image, "relu2_1"))
+    assert content == [(2, 2), (3, 4), (6, 8), (12, 17)]  # a pixel of relu2_1 stands for 2 x 2
+    style = small_sizes(partial(reconstruct_style, tiny_backbone, other_image, ["relu1_1", "pool2"]))
+    assert style == [(4, 4), (7, 5), (14, 10)]
+
+
+def test_octaves_find_a_plain_colour_that_the_walk_alone_does_not(tiny_backbone):
+    photo = torch.tensor([0.9, 0.2, 0.1]).view(1, 3, 1, 1).expand(1, 3, 48, 36).contiguous()
+    direct, octaves = (
+        reconstruct_content(tiny_backbone, photo, "relu2_2", octaves=n, tv=0.0, steps=20, progress=False)
+        for n in (1, 4)
+    )
+    assert octaves.losses["content"] < direct.losses["content"] / 2
+
+
+def test_an_interrupt_ends_all_octaves_with_an_image_of_full_size(tiny_backbone, small_image):
+    def interrupt(step):
+        if step.index == 2:
+            raise KeyboardInterrupt
+
+    result = reconstruct_content(
+        tiny_backbone, small_image, "relu1_2", octaves=3, callback=interrupt, steps=9, progress=False
+    )
+    assert result.image.shape == small_image.shape
+    assert result.stopped == "interrupted at step 3"
+    with pytest.raises(ValueError, match="octaves must be at least 1, not 0"):
+        reconstruct_content(tiny_backbone, small_image, "relu1_2", octaves=0)
 
 
 @pytest.mark.parametrize("statistic", [gram_matrix, mean_and_deviation])
