@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from nst_lessons.backbones import Backbone, load_backbone
+from nst_lessons.estimate import announce
 from nst_lessons.images import ImageSource, load_image, noise_like, resize
 from nst_lessons.losses import content_loss, gram_matrix, style_loss, total_variation
 from nst_lessons.optimize import Result, optimize_image
@@ -107,6 +108,7 @@ def reconstruct_content(
     Raises:
         ValueError: for an unknown layer, start or option's value.
     """
+    announce(backbone, photo, [layer], steps, **options)
     target = content_target(backbone, photo, [layer])
 
     def loss_fn(image: Tensor) -> dict[str, Tensor]:
@@ -148,6 +150,7 @@ def reconstruct_style(
         ValueError: for an unknown layer, start or option's value.
     """
     weights = layer_weights(layers)
+    announce(backbone, painting, weights, steps, **options)
     target = style_target(backbone, painting, weights, statistic)
 
     def loss_fn(image: Tensor) -> dict[str, Tensor]:
@@ -192,6 +195,7 @@ def style_transfer(
         ValueError: for an unknown layer, start or option's value, or an image too small for the deepest layer.
     """
     content_weights, style_weights = layer_weights(content_layers), layer_weights(style_layers)
+    announce(backbone, photo, content_weights | style_weights, steps, painting=painting, **options)
     content = content_target(backbone, photo, content_weights)
     style = style_target(backbone, painting, style_weights)
 
