@@ -8,6 +8,7 @@ The house, from the ground up (a module imports only those above it):
     losses        gram_matrix, content_loss, style_loss, total_variation; the published normalisations
     optimize      optimize_image, and the rules that stop it
     published     the published recipes by name, and their weights in our units
+    estimate      the seconds and the memory of a run, told before it begins
     recipes       reconstruct_content, reconstruct_style, style_transfer, apply_style_transfer
     visualize     activation grids, strongest channels, receptive fields, activation maximisation
     plots         figures with captions and alt text

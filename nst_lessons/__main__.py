@@ -10,13 +10,10 @@ import inspect
 import json
 import os
 import platform
-import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,7 +21,7 @@ from uuid import uuid4
 import torch
 from torch import Tensor
 
-from nst_lessons import PAINTINGS, PHOTOS, Backbone, ImageError, __version__
+from nst_lessons import PAINTINGS, PHOTOS, ImageError, __version__
 from nst_lessons.backbones import (
     DOWNLOAD_MEGABYTES,
     DOWNLOADS,
@@ -38,8 +35,9 @@ from nst_lessons.backbones import (
     sha256,
     weights_file,
 )
+from nst_lessons.estimate import duration, run_seconds
 from nst_lessons.images import SUFFIXES, load_image, save_image
-from nst_lessons.optimize import OPTIMIZERS, optimize_image, out_of_time
+from nst_lessons.optimize import OPTIMIZERS, optimize_image
 from nst_lessons.published import PUBLISHED, find_recipe, recipe_network
 from nst_lessons.recipes import PAINTING_SCALE, STARTS, apply_style_transfer, style_transfer
 from nst_lessons.samples import sample
@@ -54,9 +52,7 @@ DEFAULTS = {
     for function in (optimize_image, style_transfer, apply_style_transfer)
     for name, parameter in inspect.signature(function).parameters.items()
 }
-TRIAL_STEPS = 5
-TRIAL_SECONDS = 3.0
-STANDARD_RUN = ("chelsea", "night_swirls")
+STANDARD_PHOTO = "chelsea"
 SOURCES = f"a path, a web address, or a sample: {', '.join(PHOTOS + PAINTINGS)}"
 SIZE_HELP = "longer side of the photo, in pixels"
 PAINTING_SIZE_HELP = "longer side of the painting: the larger, the broader the brush strokes (default: twice --size)"
@@ -217,10 +213,9 @@ def transfer(args: argparse.Namespace) -> int:
         args.backbone = args.backbone if "backbone" in args.given else recipe_network(recipe)
         options["recipe"] = args.recipe
     backbone = load_backbone(args.backbone, pooling=pooling)
-    seconds = steps * seconds_per_step(backbone, photo, painting, options)
     print(
-        f"{photo.shape[3]} x {photo.shape[2]} pixels, {args.backbone} on {backbone.device}: "
-        f"about {duration(seconds)} for {steps} steps; Ctrl-C keeps the best image so far",
+        f"{photo.shape[3]} x {photo.shape[2]} pixels, {args.backbone} on {backbone.device}, {steps} steps; "
+        "Ctrl-C keeps the best image so far",
         flush=True,
     )
     result = style_transfer(backbone, photo, painting, **options)
@@ -275,21 +270,6 @@ def open_image(source: str, size: int) -> Tensor:
     return load_image(sample(source, size) if source in PHOTOS + PAINTINGS else source, size)
 
 
-def seconds_per_step(backbone: Backbone, photo: Tensor, painting: Tensor, options: dict[str, Any]) -> float:
-    """The median time of a few steps of a style transfer."""
-    ticks = [time.perf_counter()]
-    trial = options | {"steps": TRIAL_STEPS, "stop": out_of_time(TRIAL_SECONDS), "progress": False}
-    result = style_transfer(backbone, photo, painting, callback=lambda _: ticks.append(time.perf_counter()), **trial)
-    if result.stopped.startswith("interrupted"):
-        raise KeyboardInterrupt
-    return statistics.median(after - before for before, after in pairwise(ticks))
-
-
-def duration(seconds: float) -> str:
-    """Seconds, or minutes where there are many of them."""
-    return f"{max(1, round(seconds))} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-
-
 def doctor(args: argparse.Namespace) -> int:
     """Print what this machine has, and what a standard run takes."""
 
@@ -307,10 +287,10 @@ def doctor(args: argparse.Namespace) -> int:
         tell(name, cache_state(name))
     tell("compact", f"SHA-256 {sha256(weights_file('compact'))}")
     size, steps = DEFAULTS["size"], DEFAULTS["steps"]
-    photo, painting = (open_image(name, size) for name in STANDARD_RUN)
-    seconds = seconds_per_step(load_backbone("compact"), photo, painting, {})
-    basis = f"compact, {size} pixels, {steps} steps; extrapolated from a few steps of {seconds:.3f} s"
-    tell("standard run", f"a transfer takes about {duration(steps * seconds)} ({basis})")
+    photo, layers = open_image(STANDARD_PHOTO, size), [*DEFAULTS["content_layers"], *DEFAULTS["style_layers"]]
+    seconds = run_seconds(load_backbone("compact"), photo, layers, steps)
+    basis = f"compact, {size} pixels, {steps} steps; extrapolated from a smaller image"
+    tell("standard run", f"a transfer takes about {duration(seconds)} ({basis})")
     return 0
 
 

@@ -173,9 +173,11 @@ class Backbone(nn.Module):
 
     def arithmetic(self) -> AbstractContextManager[object]:
         """The context in which activations have the network's precision."""
-        if self.precision == "float32" or (self.precision == "auto" and not multiplies_bfloat16(self.device)):
-            return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
+        return torch.autocast(self.device.type, torch.bfloat16) if self.uses_bfloat16() else nullcontext()
+
+    def uses_bfloat16(self) -> bool:
+        """Whether activations are bfloat16, two bytes a value, and not float32."""
+        return self.precision == "bfloat16" or (self.precision == "auto" and multiplies_bfloat16(self.device))
 
 
 def block_number(layer: str) -> int:

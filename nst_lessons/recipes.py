@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from nst_lessons.backbones import Backbone, load_backbone
+from nst_lessons.estimate import announce
 from nst_lessons.images import MEAN, ImageSource, load_image, noise_like, per_channel, resize
 from nst_lessons.losses import content_loss, gram_matrix, style_loss, total_variation
 from nst_lessons.optimize import LossFunction, Result, optimize_image
@@ -166,6 +167,7 @@ def reconstruct_content(
     Raises:
         ValueError: for an unknown layer, start or option's value, or fewer than one octave.
     """
+    announce(backbone, photo, [layer], steps, **options)
 
     def loss_at(photo: Tensor) -> LossFunction:
         target = content_target(backbone, photo, [layer])
@@ -218,6 +220,7 @@ def reconstruct_style(
         ValueError: for an unknown layer, start or option's value, or fewer than one octave.
     """
     weights = layer_weights(layers)
+    announce(backbone, painting, weights, steps, **options)
 
     def loss_at(painting: Tensor) -> LossFunction:
         target = style_target(backbone, painting, weights, statistic)
@@ -307,6 +310,7 @@ def style_transfer(
     if backbone is None:
         raise ValueError('no backbone; give one, such as load_backbone(), or a recipe, such as recipe="surma"')
     content_weights, style_weights = layer_weights(content_layers), layer_weights(style_layers)
+    announce(backbone, photo, content_weights | style_weights, steps, painting=painting, **options)
     content = content_target(backbone, photo, content_weights)
     style = style_target(backbone, painting, style_weights)
 

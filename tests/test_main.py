@@ -26,7 +26,17 @@ from torchvision.models import vgg16
 
 import nst_lessons
 from nst_lessons import __main__ as command_line
-from nst_lessons import apply_style_transfer, backbones, load_image, optimize_image, sample, style_transfer, to_pil
+from nst_lessons import (
+    apply_style_transfer,
+    backbones,
+    estimate,
+    load_image,
+    optimize_image,
+    recipes,
+    sample,
+    style_transfer,
+    to_pil,
+)
 from nst_lessons.__main__ import main
 
 COMPACT = Path(nst_lessons.__file__).parent / "weights" / "compact.safetensors"
@@ -59,7 +69,7 @@ def test_transfer_is_what_the_library_computes(folder, capsys):
     np.testing.assert_allclose(np.asarray(Image.open("out.png")), np.asarray(to_pil(expected)), atol=1)
     out = capsys.readouterr().out
     assert "48 x 32 pixels, compact on" in out
-    assert "for 4 steps" in out
+    assert ", 4 steps; Ctrl-C" in out
     assert "all 4 steps were taken" in out
     assert sorted(path.name for path in folder.iterdir()) == ["out.png", "out.png.json"]
 
@@ -264,12 +274,21 @@ def test_interrupt_before_the_run_leaves_nothing(folder, monkeypatch, capsys):
     assert list(folder.iterdir()) == []
 
 
-def test_interrupt_of_the_trial_ends_all(folder, monkeypatch):
-    """optimize_image swallows an interrupt, so the trial's must be passed on."""
-    monkeypatch.setattr(
-        command_line, "style_transfer", lambda *args, **options: Namespace(stopped="interrupted at step 0")
-    )
+def test_interrupt_of_the_measurement_ends_all(folder, monkeypatch):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipes, "announce", interrupt)
     assert transfer() == 130
+    assert list(folder.iterdir()) == []
+
+
+def test_what_does_not_fit_into_memory_is_refused_in_one_line(folder, monkeypatch, capsys):
+    monkeypatch.setattr(estimate, "free_bytes", lambda device: 1_000_000.0)
+    assert transfer() == 2
+    error = capsys.readouterr().err
+    assert error.startswith("nst-lessons: 48x32 pixels need about 0.1 GB of memory, and ")
+    assert error.count("\n") == 1
     assert list(folder.iterdir()) == []
 
 

@@ -1,0 +1,266 @@
+"""Estimates: what a run will cost in seconds and memory, told before it begins.
+
+Memory follows from the network's shape alone. Time is measured: a few steps on a small copy of the image, scaled by
+the number of pixels.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
+
+from nst_lessons import backbones
+from nst_lessons.backbones import Backbone, block_number
+from nst_lessons.images import resize
+from nst_lessons.losses import gram_matrix
+from nst_lessons.optimize import LBFGS_HISTORY
+
+LONG_SECONDS = 20.0  # a shorter run is over before anybody has read how long it takes
+NEVER_LONG = 100_000  # values times steps, which even a VGG19 computes in time; not worth a measurement
+TRIAL_SHARE, TRIAL_SHORTEST, TRIAL_LONGEST = 1 / 2, 64, 256  # sides of the image that is timed; the last two in pixels
+TRIALS = 3
+# A Gram matrix' gradient is two products, G F and (F^T G)^T, and their sum: three tensors as large as the features.
+GRAM_TEMPORARIES = 3
+CONVOLUTION_TEMPORARIES = 2  # the gradients on both sides of a convolution
+IMAGES_KEPT = 10  # the best, the current, their gradients, clamped copies
+# L-BFGS remembers pairs of images, and has some 15 at work in a line search. SciPy's are double precision.
+OPTIMIZER_IMAGES = {"lbfgs": 2 * LBFGS_HISTORY + 15, "adam": 2, "scipy": 4 * LBFGS_HISTORY + 30}
+SIZE_STEP = 32
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The expected cost of a run: seconds, and bytes at the peak."""
+
+    seconds: float
+    bytes: float
+
+    def __str__(self) -> str:
+        """Such as ``about 4 minutes and 2.1 GB``."""
+        return f"about {duration(self.seconds)} and {gigabytes(self.bytes)}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, or minutes or hours where there are many of them."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 100 * 60 else f"{seconds / 3600:.1f} hours"
+
+
+def gigabytes(size: float) -> str:
+    """Bytes as ``2.1 GB``; 1 GB is 10^9 bytes."""
+    return f"{max(0.1, size / 1e9):.1f} GB"
+
+
+def value_bytes(backbone: Backbone) -> int:
+    """Bytes of one activation inside a backbone."""
+    return 2 if backbone.uses_bfloat16() else 4
+
+
+def features_bytes(backbone: Backbone, size: Size, layers: Iterable[str], bytes_each: int = 4) -> list[int]:
+    """Bytes of each layer's activations for an image of ``(H, W)``; the features handed out are float32."""
+    height, width = size
+    return [
+        bytes_each * backbone.channels[layer] * (height // backbone.stride[layer]) * (width // backbone.stride[layer])
+        for layer in layers
+    ]
+
+
+def computed_layers(backbone: Backbone, layers: Iterable[str]) -> list[str]:
+    """All layers down to the deepest of those wanted."""
+    depth = 1 + max(backbone.layers.index(backbone.canonical(layer)) for layer in layers)
+    return list(backbone.layers[:depth])
+
+
+def step_bytes(backbone: Backbone, size: Size, layers: Iterable[str]) -> int:
+    """Peak of one step: the loss of the features at some layers and its gradient, for an image of ``(H, W)``.
+
+    Autograd keeps every ReLU's and pooling layer's output in the network's precision; of a large image only what
+    comes out of each block, and computes one block at a time again. The features wanted are float32, and turn one
+    after the other into their gradients.
+    """
+    layers = list(layers)
+    computed = computed_layers(backbone, layers)
+
+    def activations(chosen: Iterable[str]) -> list[int]:
+        return features_bytes(backbone, size, chosen, value_bytes(backbone))
+
+    features = features_bytes(backbone, size, {backbone.canonical(layer) for layer in layers})
+    gram_peak = sum(features) + GRAM_TEMPORARIES * max(features)
+    if not recomputes(size):
+        return sum(activations(kept(computed))) + gram_peak
+    blocks = [list(block) for _, block in groupby(computed, key=block_number)]
+    block_peaks = [
+        sum(activations(kept(block))) + CONVOLUTION_TEMPORARIES * max(activations(block)) for block in blocks
+    ]
+    between_blocks = sum(activations(layer for layer in computed if layer.startswith("pool")))
+    return between_blocks + max(gram_peak, max(block_peaks) + max(features))
+
+
+def kept(layers: Iterable[str]) -> list[str]:
+    """The layers whose output the way back needs: a ReLU's takes the place of its convolution's."""
+    return [layer for layer in layers if not layer.startswith("conv")]
+
+
+def recomputes(size: Size) -> bool:
+    """Whether a backbone computes the activations of an image of ``(H, W)`` twice rather than keep them."""
+    return size[0] * size[1] > backbones.RECOMPUTED_FROM
+
+
+def target_bytes(backbone: Backbone, size: Size, layers: Iterable[str]) -> int:
+    """Peak of the features at some layers without a gradient, as for a painting of ``(H, W)``."""
+    layers = list(layers)
+    features = features_bytes(backbone, size, {backbone.canonical(layer) for layer in layers})
+    return sum(features) + 2 * max(
+        features_bytes(backbone, size, computed_layers(backbone, layers), value_bytes(backbone))
+    )
+
+
+def run_bytes(
+    backbone: Backbone,
+    size: Size,
+    layers: Iterable[str],
+    *,
+    painting_size: Size | None = None,
+    optimizer: str = "lbfgs",
+) -> int:
+    """Peak of a whole run: the larger of its targets and its steps, and what the optimiser remembers.
+
+    Args:
+        backbone: gives the features.
+        size: ``(H, W)`` of the image that is changed.
+        layers: whose features are compared.
+        painting_size: ``(H', W')`` of the painting, where there is another image than the first.
+        optimizer: as for `nst_lessons.optimize.optimize_image`.
+
+    Raises:
+        ValueError: for an unknown layer.
+    """
+    layers = list(layers)
+    image = 4 * 3 * size[0] * size[1]
+    weights = value_bytes(backbone) * sum(weight.numel() for weight in backbone.parameters())  # once more, rearranged
+    walk = step_bytes(backbone, size, layers) + (IMAGES_KEPT + OPTIMIZER_IMAGES.get(optimizer, 0)) * image
+    return weights + max(walk, target_bytes(backbone, painting_size or size, layers))
+
+
+def largest_side(
+    backbone: Backbone, size: Size, layers: Iterable[str], free: float, *, painting_size: Size, optimizer: str
+) -> int:
+    """The longer side of the largest image of these proportions that fits into so many bytes; 0 if none does."""
+    layers = list(layers)
+    for side in range(max(size) // SIZE_STEP * SIZE_STEP, 0, -SIZE_STEP):
+        scale = side / max(size)
+        photo, painting = ((round(scale * h), round(scale * w)) for h, w in (size, painting_size))
+        if run_bytes(backbone, photo, layers, painting_size=painting, optimizer=optimizer) <= free:
+            return side
+    return 0
+
+
+def free_bytes(device: torch.device) -> float:
+    """Memory that a run could take: of the GPU, or of this machine and the container around this process."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return min(psutil.virtual_memory().available, container_bytes(Path("/sys/fs/cgroup")))
+
+
+def container_bytes(folder: Path) -> float:
+    """What a container (Binder, Docker) may still take according to its control group; infinite without a limit."""
+    try:
+        limit = (folder / "memory.max").read_text().strip()
+        used = int((folder / "memory.current").read_text())
+        # The cache of files that were read gives way.
+        cached = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())["inactive_file"]
+        return float("inf") if limit == "max" else int(limit) - used + int(cached)
+    except (OSError, ValueError, KeyError):  # no Linux, or an older one
+        return float("inf")
+
+
+def one_step(backbone: Backbone, image: Tensor, layers: Iterable[str]) -> float:
+    """Seconds of one forward and backward pass with Gram matrices."""
+    began = time.perf_counter()
+    with torch.enable_grad():
+        variable = image.detach().clone().requires_grad_()
+        loss = torch.stack([gram_matrix(maps).square().sum() for maps in backbone(variable, layers).values()]).sum()
+        (gradient,) = torch.autograd.grad(loss, variable)
+    float(gradient.sum())  # a GPU is waited for
+    return time.perf_counter() - began
+
+
+def run_seconds(backbone: Backbone, image: Tensor, layers: Iterable[str], steps: int) -> float:
+    """Seconds of so many steps, measured on a small copy of the image and scaled by the number of pixels.
+
+    A single trial decides whether the run is a short one; only a long one is worth the median of several.
+
+    Args:
+        backbone: gives the features.
+        image: ``(1, 3, H, W)``.
+        layers: whose features are compared.
+        steps: so many.
+    """
+    layers = list(layers)
+    height, width = size = image.shape[-2], image.shape[-1]
+    share = max(min(TRIAL_SHARE, TRIAL_LONGEST / max(size)), TRIAL_SHORTEST / min(size))
+    small = resize(image, (round(share * height), round(share * width))) if share < 1 else image
+    # Computed twice, the way forward: the way back, without gradients of weights, costs as much.
+    scale = image.numel() / small.numel() * (1.5 if recomputes(size) else 1)
+    seconds = steps * scale * one_step(backbone, small, layers)
+    if seconds < LONG_SECONDS:
+        return seconds
+    return steps * scale * statistics.median(one_step(backbone, small, layers) for _ in range(TRIALS))
+
+
+def announce(
+    backbone: Backbone,
+    image: Tensor,
+    layers: Iterable[str],
+    steps: int,
+    *,
+    painting: Tensor | None = None,
+    optimizer: str = "lbfgs",
+    progress: bool = True,
+    **_: Any,
+) -> None:
+    """Say what a long run will cost, and refuse one that would not fit into memory; a short one begins unannounced.
+
+    Args:
+        backbone: gives the features.
+        image: ``(1, 3, H, W)``, the size of what will be changed.
+        layers: whose features are compared.
+        steps: so many.
+        painting: ``(1, 3, H', W')``, where there is another image than the first.
+        optimizer: as for `nst_lessons.optimize.optimize_image`; its other options make no difference.
+        progress: whether anything may be printed.
+
+    Raises:
+        MemoryError: saying what the run needs, what is free, and which size would fit.
+        ValueError: for an unknown layer.
+    """
+    layers = list(layers)
+    size = image.shape[-2], image.shape[-1]
+    painting_size = size if painting is None else (painting.shape[-2], painting.shape[-1])
+    needed = run_bytes(backbone, size, layers, painting_size=painting_size, optimizer=optimizer)
+    free = free_bytes(backbone.device)
+    if needed > free:
+        side = largest_side(backbone, size, layers, free, painting_size=painting_size, optimizer=optimizer)
+        remedy = f"a longer side of {side} pixels would fit" if side else "closing other programs would help"
+        raise MemoryError(
+            f"{size[1]}x{size[0]} pixels need about {gigabytes(needed)} of memory, "
+            f"and {gigabytes(free)} are free; {remedy}"
+        )
+    if not progress or steps * image.numel() < NEVER_LONG:
+        return
+    seconds = run_seconds(backbone, image, layers, steps)
+    if seconds >= LONG_SECONDS:
+        print(f"{steps} steps at {size[1]}x{size[0]} pixels will take {Estimate(seconds, needed)}", flush=True)

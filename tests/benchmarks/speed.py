@@ -1,0 +1,186 @@
+"""How fast is a transfer? Ratios to the loop that every tutorial has, `plain_loop.py`, in one run.
+
+    TORCH_HOME=... python tests/benchmarks/speed.py [reach] [rate] [precision] [--quick] [--threads N]
+
+reach       on VGG16 at 384 px: seconds until `style_transfer` with its defaults has the loss that the plain loop has
+            after 150 steps, as a part of the plain loop's seconds. Both images are judged by the same float32 loss.
+rate        steps per second of the compact network against plain VGG19, at 256 px.
+precision   the float32 loss after equal steps in bfloat16 and in float32, and the time; VGG16 and compact, 256 px.
+
+Loading networks is not counted; targets, warm start and all else that `style_transfer` does are. Each measurement is
+repeated, the two sides in turn, and the median ratio is given. What is printed are the rows of README.md's table.
+``--quick`` tries everything at small sizes and few steps; its figures mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from plain_loop import ALPHA, BETA, TV, machine, plain_loss, plain_transfer, plain_vgg, row
+from torch import Tensor
+
+from nst_lessons import (
+    Backbone,
+    History,
+    Step,
+    content_loss,
+    load_backbone,
+    load_image,
+    sample,
+    style_loss,
+    style_transfer,
+    total_variation,
+)
+from nst_lessons.backbones import Precision, default_device
+from nst_lessons.recipes import CONTENT_LAYERS, STYLE_LAYERS, content_target, style_target
+
+PAIR = ("chelsea", "night_swirls")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes in pixels, and numbers of steps."""
+
+    reach_size: int = 384
+    rate_size: int = 256
+    steps: int = 150
+    rate_steps: int = 30
+    rounds: int = 3
+
+
+QUICK = Plan(reach_size=96, rate_size=64, steps=30, rate_steps=3, rounds=1)
+
+
+def pair(size: int) -> tuple[Tensor, Tensor]:
+    photo, painting = (load_image(sample(name), size) for name in PAIR)
+    return photo, painting
+
+
+class Watch:
+    """Stops a transfer once its image, as another loss judges it, is good enough; judging does not count as time."""
+
+    def __init__(self, judge: Callable[[Tensor], Tensor], target: float) -> None:
+        self.judge, self.target = judge, target
+        self.began, self.judging = time.perf_counter(), 0.0
+        self.steps, self.best, self.reached_after = 0, float("inf"), float("inf")
+
+    @torch.no_grad()
+    def __call__(self, step: Step) -> None:
+        now = time.perf_counter()
+        self.steps += 1
+        # A step that is far off by its own losses need not be judged.
+        if sum(step.losses.values()) < 1.02 * self.target:
+            self.best = min(self.best, float(self.judge(step.image.to(default_device()))))
+            if self.best <= self.target:
+                self.reached_after = now - self.began - self.judging
+            self.judging += time.perf_counter() - now
+
+    def rule(self, history: History) -> str:
+        return "the loss of the plain loop is reached" if self.best <= self.target else ""
+
+
+def reach(plan: Plan) -> None:
+    """Seconds to the plain loop's loss."""
+    photo, painting = pair(plan.reach_size)
+    vgg, backbone = plain_vgg("vgg16"), load_backbone("vgg16")
+    device = default_device()
+    judge = plain_loss(vgg, "vgg16", photo.to(device), painting.to(device))
+    plain_transfer(vgg, "vgg16", photo, painting, 2)  # warms up
+    ratios = []
+    for _ in range(plan.rounds):
+        image, seconds = plain_transfer(vgg, "vgg16", photo, painting, plan.steps)
+        plain, target = seconds[-1], float(judge(image).detach())
+        watch = Watch(judge, target)
+        style_transfer(backbone, photo, painting, steps=plan.steps, callback=watch, stop=watch.rule, progress=False)
+        reached = watch.best <= target
+        ours = f"{watch.reached_after:.1f} s, {watch.steps} steps" if reached else f"not in {watch.steps} steps"
+        ratios.append(watch.reached_after / plain)
+        name = f"VGG16, {plan.reach_size} px: time to the loss {target:.4g}"
+        row(name, f"{plain:.1f} s, {plan.steps} steps", ours, f"{ratios[-1]:.2f}", "at most 0.4")
+    print(f"median ratio {statistics.median(ratios):.2f}")
+
+
+def rate(plan: Plan) -> None:
+    """Steps per second."""
+    photo, painting = pair(plan.rate_size)
+    vgg, backbone = plain_vgg("vgg19"), load_backbone("compact")
+    plain_transfer(vgg, "vgg19", photo, painting, 2)
+    style_transfer(backbone, photo, painting, steps=2, progress=False)
+    ratios = []
+    for _ in range(plan.rounds):
+        _, seconds = plain_transfer(vgg, "vgg19", photo, painting, plan.rate_steps)
+        plain = (len(seconds) - 1) / (seconds[-1] - seconds[0])  # without targets and the first step
+        ticks: list[float] = []
+        steps = 12 * plan.rate_steps
+        style_transfer(
+            backbone,
+            photo,
+            painting,
+            steps=steps,
+            progress=False,
+            callback=lambda _, ticks=ticks: ticks.append(time.perf_counter()),
+        )
+        ours = (len(ticks) - 1) / (ticks[-1] - ticks[0])
+        ratios.append(ours / plain)
+        name = f"plain VGG19 and compact, {plan.rate_size} px: steps per second"
+        row(name, f"{plain:.2f}", f"{ours:.2f}", f"{ratios[-1]:.1f}", "at least 12")
+    print(f"median ratio {statistics.median(ratios):.1f}")
+
+
+@torch.no_grad()
+def exact_loss(backbone: Backbone, image: Tensor, photo: Tensor, painting: Tensor) -> float:
+    """The loss that `style_transfer` minimises by default, by a float32 network."""
+    features = backbone(image, [*CONTENT_LAYERS, *STYLE_LAYERS])
+    content = content_loss(features, content_target(backbone, photo, CONTENT_LAYERS))
+    style = style_loss(features, style_target(backbone, painting, STYLE_LAYERS))
+    return float(ALPHA * content + BETA * style + TV * total_variation(image).to(content.device))
+
+
+def precision(plan: Plan) -> None:
+    """bfloat16 against float32."""
+    photo, painting = pair(plan.rate_size)
+    kinds: tuple[Precision, Precision] = ("float32", "bfloat16")
+    for name in ("vgg16", "compact"):
+        networks = {kind: load_backbone(name, precision=kind) for kind in kinds}
+        results = {}
+        for kind, backbone in networks.items():
+            style_transfer(backbone, photo, painting, steps=2, progress=False)
+            began = time.perf_counter()
+            image = style_transfer(backbone, photo, painting, steps=plan.steps, progress=False).image
+            seconds = time.perf_counter() - began
+            results[kind] = exact_loss(networks["float32"], image, photo, painting), seconds
+        (plain_loss_value, plain_seconds), (loss, seconds) = results.values()
+        label = f"{name}, {plan.rate_size} px, {plan.steps} steps"
+        difference = f"{loss / plain_loss_value - 1:+.2%}"
+        row(f"{label}: float32 loss", f"{plain_loss_value:.5g}", f"{loss:.5g}", difference, "within 0.5 %")
+        ratio = f"{seconds / plain_seconds:.2f}"
+        row(f"{label}: time", f"{plain_seconds:.1f} s", f"{seconds:.1f} s", ratio, "no more than 1")
+
+
+PARTS = {"reach": reach, "rate": rate, "precision": precision}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="small sizes, few steps: to see that it works")
+    parser.add_argument("--threads", type=int, help="of the processor (default: torch's choice)")
+    args = parser.parse_args()
+    if unknown := set(args.parts) - PARTS.keys():
+        parser.error(f"unknown part {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    print(f"{machine()}\n")
+    row("measure", "plain", "ours", "ratio", "wanted")
+    row(*["---"] * 5)
+    for part in args.parts or PARTS:
+        PARTS[part](QUICK if args.quick else Plan())
+
+
+if __name__ == "__main__":
+    main()
