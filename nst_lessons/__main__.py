@@ -246,7 +246,7 @@ def transfer(args: argparse.Namespace) -> int:
     print(f"stopped after {result.history.seconds:.1f} s: {result.stopped}")
     print(f"loss {sum(result.losses.values()):.4g} = {terms}")
     print(f"wrote {args.out} and {record_path.name}")
-    return 130 if result.stopped.startswith("interrupted") else 0
+    return 130 if result.interrupted else 0
 
 
 def check_out(out: Path, inputs: Sequence[str]) -> None:

@@ -63,6 +63,11 @@ class Result:
         """The weighted losses of the best step, by name."""
         return min(self.history.losses, key=lambda losses: _finite(sum(losses.values())), default={})
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether somebody stopped it, and is not waiting for more."""
+        return self.stopped.startswith("interrupted")
+
 
 StopRule = Callable[[History], str]
 

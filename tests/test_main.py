@@ -119,7 +119,7 @@ def test_a_recipe_takes_the_place_of_the_defaults_only(folder, monkeypatch, caps
     assert transfer("--recipe", "surma", "--beta", "9") == 0
     out = capsys.readouterr().out
     assert out.count("vgg16, is not on this machine: compact stands in") == 1
-    assert "for 4 steps" in out
+    assert ", 4 steps;" in out
     record = json.loads(Path("out.png.json").read_text())
     assert {name: record[name] for name in ("recipe", "beta", "steps", "backbone")} == {
         "recipe": "surma",

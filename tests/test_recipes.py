@@ -7,18 +7,23 @@ import torch
 from torch import Tensor
 
 from nst_lessons import (
+    Backbone,
     ImageError,
     apply_style_transfer,
     gram_matrix,
     load_backbone,
+    load_image,
     mean_and_deviation,
     noise_like,
+    recipes,
     reconstruct_content,
     reconstruct_style,
+    sample,
     save_image,
     style_transfer,
     total_variation,
 )
+from nst_lessons.optimize import History, Result
 from nst_lessons.recipes import layer_weights, start_image
 
 
@@ -216,3 +221,80 @@ def test_apply_style_transfer_does_the_whole_job(tmp_path):
 def test_an_image_too_small_for_the_style_layers_is_named():
     with pytest.raises(ValueError, match="too small for relu5_1"):
         style_transfer(load_backbone("compact"), torch.rand(1, 3, 64, 64), torch.rand(1, 3, 12, 64))
+
+
+@pytest.fixture
+def photo_and_painting() -> tuple[torch.Tensor, torch.Tensor]:
+    """Of different shapes, large enough for two octaves of a warm start."""
+    return load_image(sample("chelsea"), size=80), load_image(sample("fjord"), size=96)
+
+
+@pytest.fixture
+def short_warm_start(monkeypatch):
+    monkeypatch.setattr(recipes, "WARM_STEPS", 12)
+    monkeypatch.setattr(recipes, "WARM_SIZE", 40)
+
+
+def test_a_warm_start_is_a_head_start_and_not_counted(photo_and_painting, short_warm_start):
+    backbone, steps = load_backbone("compact", precision="float32"), []
+    cold = style_transfer(backbone, *photo_and_painting, steps=6, progress=False)
+    warm = style_transfer(
+        backbone, *photo_and_painting, steps=6, warm_start=True, callback=steps.append, snapshots=[0], progress=False
+    )
+    assert [step.index for step in steps] == list(range(6)) == list(range(len(warm.history.losses)))
+    assert warm.image.shape == photo_and_painting[0].shape
+    assert warm.history.totals[0] < 0.8 * min(cold.history.totals)
+    assert not torch.equal(warm.history.snapshots[0], photo_and_painting[0])
+
+
+def test_only_a_full_size_network_without_a_recipe_starts_warm(photo_and_painting, monkeypatch):
+    calls = []
+    monkeypatch.setattr(recipes, "warmed_up", lambda image, *_, **__: calls.append(1) or Result(image, History(), ""))
+    monkeypatch.setattr(recipes, "FULL_SIZE_CHANNELS", 145)
+    style_transfer(load_backbone("compact"), *photo_and_painting, steps=1, progress=False)
+    assert not calls
+    monkeypatch.setattr(recipes, "FULL_SIZE_CHANNELS", 144)
+    style_transfer(load_backbone("compact"), *photo_and_painting, steps=1, progress=False)
+    assert len(calls) == 1
+    style_transfer(load_backbone("compact"), *photo_and_painting, steps=1, warm_start=False, progress=False)
+    style_transfer(load_backbone("compact"), *photo_and_painting, steps=1, recipe="shrimal", progress=False)
+    assert len(calls) == 1
+
+
+def test_the_published_networks_are_full_size_and_the_compact_one_is_not():
+    assert recipes.is_full_size(Backbone((64, 128, 256, 512, 512), (1, 1, 1, 1, 1)))
+    assert not recipes.is_full_size(load_backbone("compact"))
+
+
+def test_layers_that_the_compact_network_lacks_are_warmed_up_on_the_network_itself(
+    photo_and_painting, short_warm_start, monkeypatch
+):
+    monkeypatch.setattr(recipes, "WARM_STEPS", 2)
+    deep = Backbone((4, 4, 4, 4), (1, 1, 1, 4)).requires_grad_(False)
+    seen = []
+    deep.register_forward_hook(lambda module, inputs, output: seen.append(tuple(inputs[0].shape[-2:])))
+    style_transfer(
+        deep, *photo_and_painting, content_layers=["conv4_4"], style_layers=["relu1_1"], steps=1, warm_start=True,
+        progress=False,
+    )  # fmt: skip
+    height, width = photo_and_painting[0].shape[-2:]
+    assert (round(height / 2), round(width / 2)) in seen
+    assert seen.index((round(height / 2), round(width / 2))) < len(seen) - seen[::-1].index((height, width)) - 1
+
+
+def test_an_interrupted_warm_start_ends_the_transfer_with_its_image(photo_and_painting, short_warm_start, monkeypatch):
+    compact, backbone = load_backbone("compact"), Backbone((4, 6, 6, 6, 6), (1, 1, 1, 2, 1)).requires_grad_(False)
+    evaluations = []
+
+    def interrupt(module, inputs, output):
+        evaluations.append(inputs[0].requires_grad)
+        if sum(evaluations) == 5:
+            raise KeyboardInterrupt
+
+    compact.register_forward_hook(interrupt)
+    monkeypatch.setattr(recipes, "load_backbone", lambda *_, **__: compact)
+    result = style_transfer(backbone, *photo_and_painting, warm_start=True, progress=False)
+    assert result.interrupted
+    assert len(result.history.losses) == 4
+    assert result.image.shape == photo_and_painting[0].shape
+    assert not torch.equal(result.image, photo_and_painting[0])
