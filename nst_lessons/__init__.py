@@ -6,7 +6,7 @@ The house, from the ground up (a module imports only those above it):
     images        files, URLs, bytes, PIL <-> tensors (1, 3, H, W) in [0, 1]; preprocess and deprocess
     backbones     backbone(image, layers) -> {layer: features}; load_backbone("compact" | "vgg16" | "vgg19" | path)
     losses        gram_matrix, content_loss, style_loss, total_variation
-    optimize      optimize_image, and the rules that stop it
+    optimize      optimize_image, the rules that stop it, and checkpoints
     recipes       reconstruct_content, reconstruct_style, style_transfer, apply_style_transfer
     visualize     activation grids, strongest channels, receptive fields, activation maximisation
     plots         figures with captions and alt text
@@ -29,6 +29,7 @@ from nst_lessons.images import (
 )
 from nst_lessons.losses import content_loss, gram_matrix, mean_and_deviation, style_loss, total_variation
 from nst_lessons.optimize import (
+    CheckpointError,
     History,
     Result,
     Step,
@@ -46,6 +47,7 @@ __all__ = [
     "PAINTINGS",
     "PHOTOS",
     "Backbone",
+    "CheckpointError",
     "History",
     "ImageError",
     "Result",
