@@ -6,7 +6,7 @@ The house, from the ground up (a module imports only those above it):
     images        files, URLs, bytes, PIL <-> tensors (1, 3, H, W) in [0, 1]; preprocess and deprocess
     backbones     backbone(image, layers) -> {layer: features}; load_backbone("compact" | "vgg16" | "vgg19" | path)
     losses        gram_matrix, content_loss, style_loss, total_variation; the published normalisations
-    optimize      optimize_image, and the rules that stop it
+    optimize      optimize_image, the rules that stop it, and checkpoints
     published     the published recipes by name, and their weights in our units
     estimate      the seconds and the memory of a run, told before it begins
     recipes       reconstruct_content, reconstruct_style, style_transfer, apply_style_transfer
@@ -39,6 +39,7 @@ from nst_lessons.losses import (
     total_variation,
 )
 from nst_lessons.optimize import (
+    CheckpointError,
     History,
     Result,
     Step,
@@ -59,6 +60,7 @@ __all__ = [
     "PHOTOS",
     "PUBLISHED",
     "Backbone",
+    "CheckpointError",
     "History",
     "ImageError",
     "Recipe",

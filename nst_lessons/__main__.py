@@ -1,6 +1,14 @@
 """The command line: ``nst-lessons lab | transfer | doctor | fetch``.
 
-An error is one line on stderr and exit code 2; an interrupt ends with exit code 130.
+An error is one line on stderr. The exit code tells how it went:
+
+====  ==============================================================================================
+0     done
+1     not as asked, but the best image is kept: the loss was no longer a number, or OUT could not be
+      written and the image lies in another folder, which is named
+2     nothing done, because of the arguments, an input or the machine; nothing is overwritten
+130   interrupted; what ``transfer`` had by then is kept
+====  ==============================================================================================
 """
 
 from __future__ import annotations
@@ -8,10 +16,15 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import math
 import os
 import platform
+import shutil
 import sys
+import tempfile
+import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +33,7 @@ from uuid import uuid4
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from nst_lessons import PAINTINGS, PHOTOS, ImageError, __version__
 from nst_lessons.backbones import (
@@ -59,6 +73,8 @@ PAINTING_SIZE_HELP = "longer side of the painting: the larger, the broader the b
 RECIPE_HELP = "a published recipe in place of the defaults below, on its own network if that is at hand"
 BACKBONE_HELP = f"compact, {', '.join(DOWNLOADS)}, or the path of a checkpoint"
 
+CHECKPOINT_HELP = "a file that is kept up to date during the run: the same command goes on from it, also after a crash"
+
 
 def layer_names(text: str) -> tuple[str, ...]:
     """``"relu3_2,relu4_2"`` as a tuple."""
@@ -87,7 +103,7 @@ TRANSFER_OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 2 for an error, 130 for an interrupt."""
+    """Run one command; returns the exit code: 0, 1, 2 or 130, see above."""
     parser = command_line()
     args, further = parser.parse_known_args(argv)
     if further and args.command is not lab:
@@ -125,6 +141,9 @@ def command_line() -> argparse.ArgumentParser:
         help="a photo in a painting's style",
         description=f"Paint PHOTO in the style of PAINTING. Each is {SOURCES}. Beside OUT, OUT.json records the "
         "settings, versions and losses. Ctrl-C ends the run early and keeps the best image so far.",
+        epilog="Exit codes: 0 done; 1 not as asked, but the best image is kept (the loss was no longer a number, or "
+        "OUT could not be written and the image lies in another folder, which is named); 2 nothing done, because of "
+        "the arguments, an input or the machine; 130 interrupted, with the best image so far in OUT.",
     )
     command.set_defaults(command=transfer, given=set())
     command.add_argument("photo", metavar="PHOTO")
@@ -142,6 +161,8 @@ def command_line() -> argparse.ArgumentParser:
         flag, value = f"--{name.replace('_', '-')}", name.split("_")[-1].upper()
         text = f"{help_text} (default: {shown})"
         command.add_argument(flag, type=kind, action=Given, default=default, metavar=value, help=text)
+
+    command.add_argument("--checkpoint", metavar="PATH", type=Path, help=CHECKPOINT_HELP)
 
     command = commands.add_parser("doctor", help="what this machine has, and how fast it is")
     command.set_defaults(command=doctor)
@@ -203,6 +224,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 def transfer(args: argparse.Namespace) -> int:
     """Paint a photo in a painting's style; writes the image and its record."""
     check_out(args.out, inputs=(args.photo, args.painting))
+    if args.checkpoint:
+        check_place(args.checkpoint, inputs=(args.photo, args.painting, args.out))
     painting_size = args.painting_size or PAINTING_SCALE * args.size
     photo, painting = open_image(args.photo, args.size), open_image(args.painting, painting_size)
     options = {name: getattr(args, name) for name in TRANSFER_OPTIONS if args.recipe is None or name in args.given}
@@ -218,8 +241,9 @@ def transfer(args: argparse.Namespace) -> int:
         "Ctrl-C keeps the best image so far",
         flush=True,
     )
-    result = style_transfer(backbone, photo, painting, **options)
-    save_image(result.image, args.out)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: tqdm.write(f"nst-lessons: {message}", file=sys.stderr)
+        result = style_transfer(backbone, photo, painting, checkpoint=args.checkpoint, **options)
     record = {
         "photo": args.photo,
         "painting": args.painting,
@@ -235,34 +259,82 @@ def transfer(args: argparse.Namespace) -> int:
             "torchvision": version("torchvision"),
             "nst-lessons": __version__,
         },
-        "losses": result.losses,
+        "losses": {name: loss if math.isfinite(loss) else None for name, loss in result.losses.items()},
         "steps_taken": len(result.history.losses),
         "seconds": round(result.history.seconds, 3),
         "stopped": result.stopped,
     }
-    record_path = args.out.with_name(f"{args.out.name}.json")
-    write_atomically(record_path, json.dumps(record, indent=2).encode() + b"\n")
+    out = keep(result.image, record, args.out)
     terms = " + ".join(f"{loss:.4g} {name}" for name, loss in result.losses.items())
     print(f"stopped after {result.history.seconds:.1f} s: {result.stopped}")
     print(f"loss {sum(result.losses.values()):.4g} = {terms}")
-    print(f"wrote {args.out} and {record_path.name}")
-    return 130 if result.interrupted else 0
+    print(f"wrote {out} and {record_path(out).name}")
+    if result.interrupted:
+        if args.checkpoint:
+            print(f"the same command goes on from {args.checkpoint}")
+        return 130
+    return 0 if out == args.out and "finite" not in result.stopped else 1
+
+
+def record_path(out: Path) -> Path:
+    """Where an image's record lies: beside it."""
+    return out.with_name(f"{out.name}.json")
+
+
+def keep(image: Tensor, record: dict[str, Any], out: Path) -> Path:
+    """Write an image and its record; where that fails, in a new folder, here or among the temporary ones.
+
+    Returns:
+        The image's path.
+
+    Raises:
+        ImageError, OSError: when no place is left.
+    """
+
+    def write(out: Path) -> Path:
+        save_image(image, out)
+        write_atomically(record_path(out), json.dumps(record, indent=2).encode() + b"\n")
+        return out
+
+    try:
+        return write(out)
+    except (ImageError, OSError) as error:
+        for parent in (".", None):
+            with suppress(ImageError, OSError):
+                folder = Path(tempfile.mkdtemp(prefix="nst-lessons-", dir=parent)).resolve()
+                try:
+                    kept = write(folder / out.name)
+                except (ImageError, OSError):
+                    shutil.rmtree(folder)
+                    raise
+                print(f"nst-lessons: {error}; the image is kept in {folder}", file=sys.stderr)
+                return kept
+        raise
 
 
 def check_out(out: Path, inputs: Sequence[str]) -> None:
-    """Refuse what could not be written, or what would overwrite an input, before any work is done.
+    """Refuse what could not be written, or what would overwrite another file of this run, before any work is done.
 
     Raises:
-        ImageError: saying what would do.
+        ValueError: saying what would do.
     """
     if out.suffix.lower() not in SUFFIXES:
         raise ImageError(f"cannot write {out.name!r}; a name that ends in {', '.join(SUFFIXES)} would do")
-    if not out.parent.is_dir():
-        raise ImageError(f"there is no folder {out.parent}; make it first, or choose another")
-    if out.is_dir() or not os.access(out.parent, os.W_OK):
-        raise ImageError(f"{out} cannot be written; another name or folder would do")
-    if out.resolve() in [Path(source).resolve() for source in inputs]:
-        raise ImageError(f"{out} would overwrite an input; another name would do")
+    check_place(out, inputs)
+
+
+def check_place(path: Path, inputs: Sequence[str | Path]) -> None:
+    """Refuse a path where no file could be written, or which would overwrite another one of this run.
+
+    Raises:
+        ValueError: saying what would do.
+    """
+    if not path.parent.is_dir():
+        raise ValueError(f"there is no folder {path.parent}; make it first, or choose another")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{path} cannot be written; another name or folder would do")
+    if path.resolve() in [Path(source).resolve() for source in inputs]:
+        raise ValueError(f"{path} would overwrite another file of this run; another name would do")
 
 
 def open_image(source: str, size: int) -> Tensor:

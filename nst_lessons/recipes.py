@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -99,6 +100,8 @@ def small_first(
     loss_at: Callable[[Tensor], LossFunction],
     octaves: int,
     smallest: int,
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Result:
     """Optimise at growing sizes, each twice the one before; what was found small, enlarged, is the next start.
@@ -112,6 +115,7 @@ def small_first(
         loss_at: gives the loss function for the goal at some size.
         octaves: how many sizes; the last one is the goal's.
         smallest: no side becomes shorter than so many pixels.
+        checkpoint: of the last octave, which takes nearly all of the time; the others are walked again.
         **options: go to `optimize_image`.
 
     Returns:
@@ -125,7 +129,12 @@ def small_first(
     full = goal.shape[-2], goal.shape[-1]
     for octave in reversed(range(octaves)):
         height, width = (min(side, max(smallest, round(side / 2**octave))) for side in full)
-        result = optimize_image(resize(image, (height, width)), loss_at(resize(goal, (height, width))), **options)
+        result = optimize_image(
+            resize(image, (height, width)),
+            loss_at(resize(goal, (height, width))),
+            checkpoint=None if octave else checkpoint,
+            **options,
+        )
         image = result.image
         if result.interrupted:
             break

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -169,8 +170,8 @@ def refuse_to_run(*args, **options):
         ("out", "cannot write 'out'; a name that ends in"),
         ("missing/out.png", "there is no folder missing"),
         ("folder.png", r"folder\.png cannot be written"),
-        ("photo.png", r"photo\.png would overwrite an input"),
-        ("./folder.png/../painting.jpg", "would overwrite an input"),
+        ("photo.png", r"photo\.png would overwrite another file"),
+        ("./folder.png/../painting.jpg", "would overwrite another file"),
     ],
 )
 def test_out_is_checked_before_the_work(out, message, folder, monkeypatch, capsys):
@@ -290,6 +291,152 @@ def test_what_does_not_fit_into_memory_is_refused_in_one_line(folder, monkeypatc
     assert error.startswith("nst-lessons: 48x32 pixels need about 0.1 GB of memory, and ")
     assert error.count("\n") == 1
     assert list(folder.iterdir()) == []
+
+
+# faults
+
+
+def fail_at(place, error):
+    """`save_image`, but in one folder it fails."""
+
+    def save(image, path):
+        if Path(path).parent.resolve() == Path(place).resolve():
+            raise error
+        nst_lessons.save_image(image, path)
+
+    return save
+
+
+def test_an_image_that_cannot_be_written_where_it_was_asked_for_is_kept(folder, monkeypatch, capsys):
+    (folder / "results").mkdir()
+    full = nst_lessons.ImageError("results/out.png could not be saved: No space left on device")
+    monkeypatch.setattr(command_line, "save_image", fail_at("results", full))
+    assert transfer("-o", "results/out.png") == 1
+    said = capsys.readouterr()
+    (elsewhere,) = folder.glob("nst-lessons-*")
+    assert f"nst-lessons: {full}; the image is kept in {elsewhere}\n" in said.err
+    assert f"wrote {elsewhere / 'out.png'} and out.png.json" in said.out
+    assert load_image(elsewhere / "out.png").shape == (1, 3, 32, 48)
+    assert json.loads((elsewhere / "out.png.json").read_text())["steps_taken"] == 4
+    assert list((folder / "results").iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows removes no folder that is worked in")
+@pytest.mark.parametrize("working_folder_too", [False, True])
+def test_a_folder_that_goes_away_during_the_run(working_folder_too, folder, tmp_path_factory, monkeypatch, capsys):
+    gone = folder / "gone"
+    gone.mkdir()
+    temporary = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    if working_folder_too:
+        monkeypatch.chdir(gone)
+
+    def style_transfer_meanwhile(*args, **options):
+        shutil.rmtree(gone, ignore_errors=True)
+        return style_transfer(*args, **options)
+
+    monkeypatch.setattr(command_line, "style_transfer", style_transfer_meanwhile)
+    assert transfer("-o", "out.png" if working_folder_too else "gone/out.png") == 1
+    assert "could not be saved: [Errno 2] No such file or directory" in capsys.readouterr().err
+    (kept,) = (temporary if working_folder_too else folder).glob("nst-lessons-*")
+    assert sorted(path.name for path in kept.iterdir()) == ["out.png", "out.png.json"]
+    monkeypatch.chdir(folder)
+
+
+def test_a_record_that_cannot_be_written_is_kept_with_its_image(folder, monkeypatch, capsys):
+    write = command_line.write_atomically
+
+    def read_only(path, data):
+        if path.parent == Path():
+            raise PermissionError(13, "Permission denied")
+        write(path, data)
+
+    monkeypatch.setattr(command_line, "write_atomically", read_only)
+    assert transfer() == 1
+    assert "Permission denied; the image is kept in" in capsys.readouterr().err
+    (elsewhere,) = folder.glob("nst-lessons-*")
+    assert (elsewhere / "out.png").read_bytes() == (folder / "out.png").read_bytes()
+    assert (elsewhere / "out.png.json").exists()
+
+
+def test_a_loss_that_is_no_number_is_exit_code_1_with_the_best_image(folder, capsys):
+    assert transfer("--beta", "1e39") == 1
+    assert "no longer a finite number at step 0 (style)" in capsys.readouterr().out
+    record = json.loads(Path("out.png.json").read_text(), parse_constant=pytest.fail)
+    assert record["losses"]["style"] is None
+    np.testing.assert_allclose(load_image("out.png"), load_image(sample("chelsea", 48)), atol=0.003)
+
+
+def test_a_stall_is_no_fault(folder, monkeypatch, capsys):
+    assert transfer("--alpha", "0", "--beta", "0", "--tv", "0", "--steps", "60") == 0
+    assert "stopped after" in capsys.readouterr().out
+    assert json.loads(Path("out.png.json").read_text())["stopped"] != "all 60 steps were taken"
+
+
+def test_the_same_command_goes_on_from_its_checkpoint(folder, capsys):
+    assert transfer("--steps", "9") == 0
+    whole = Path("out.png").read_bytes()
+    assert transfer("--checkpoint", "run.pt") == 0
+    Path("out.png").unlink()
+    assert transfer("--checkpoint", "run.pt", "--steps", "9") == 0
+    assert Path("out.png").read_bytes() == whole
+    assert json.loads(Path("out.png.json").read_text())["steps_taken"] == 9
+    capsys.readouterr()
+    before = Path("run.pt").read_bytes()
+    assert transfer("--checkpoint", "run.pt", "--beta", "7") == 2
+    assert "run.pt is of a run with other images, weights or layers" in capsys.readouterr().err
+    assert transfer("--checkpoint", "run.pt", "--optimizer", "adam") == 2
+    assert "run.pt is of another run (optimizer: lbfgs, not adam)" in capsys.readouterr().err
+    assert Path("run.pt").read_bytes() == before
+    assert Path("out.png").read_bytes() == whole
+
+
+def test_an_interrupt_says_how_to_go_on(folder, monkeypatch, capsys):
+    def interrupted(*args, callback=None, **options):
+        def interrupt(step):
+            raise KeyboardInterrupt
+
+        return style_transfer(*args, callback=callback or interrupt, **options)
+
+    monkeypatch.setattr(command_line, "style_transfer", interrupted)
+    assert transfer("--checkpoint", "run.pt") == 130
+    assert "the same command goes on from run.pt" in capsys.readouterr().out
+    assert Path("run.pt").exists() and Path("out.png").exists()
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_line_and_no_fault(folder, monkeypatch, capsys):
+    def no_space(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    assert transfer("--checkpoint", "run.pt") == 0
+    lines = [line for line in re.split(r"[\r\n]", capsys.readouterr().err) if "run.pt" in line]
+    assert lines == ["nst-lessons: run.pt could not be written ([Errno 28] No space left on device); the run goes on"]
+    assert names(folder) == ["out.png", "out.png.json"]
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "message"),
+    [
+        ("gone/run.pt", "there is no folder gone"),
+        (".", "cannot be written"),
+        ("out.png", "would overwrite another file"),
+        ("photo.png", "would overwrite another file"),
+    ],
+)
+def test_a_checkpoint_in_no_place_is_refused_before_the_work(checkpoint, message, folder, monkeypatch, capsys):
+    monkeypatch.setattr(command_line, "load_backbone", refuse_to_run)
+    Image.new("RGB", (40, 40)).save("photo.png")
+    assert main(["transfer", "photo.png", "cubist", "-o", "out.png", "--checkpoint", checkpoint]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_foreign_checkpoint_is_refused_and_left_alone(folder, capsys):
+    Path("run.pt").write_text("my diary")
+    assert transfer("--checkpoint", "run.pt") == 2
+    assert "run.pt is damaged or no checkpoint of a run; delete it to begin anew" in capsys.readouterr().err
+    assert Path("run.pt").read_text() == "my diary"
+    assert names(folder) == ["run.pt"]
 
 
 # lab
