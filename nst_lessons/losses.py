@@ -158,7 +158,7 @@ NORMALISATIONS = {
     "relative": Normalisation(
         content=one_by_energy,
         style=one_by_energy,
-        source="this package: |x - t|^2 / |t|^2",
+        source="this package: the squared difference by the squared target",
     ),
     "paper": Normalisation(
         content=lambda size: 1 / 2,

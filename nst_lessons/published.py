@@ -103,8 +103,8 @@ PUBLISHED: dict[str, Recipe] = {
         steps=5000,
         source="Shrimal, Style-Transfer: VGG19 in PyTorch, after the paper",
         note="Layers as they are named, before the ReLU; code that reads them off torchvision's network, whose ReLU "
-        "overwrites its input, sees them after it. Layer weights, learning rate and normalisation are those of "
-        "Udacity's course, which it follows.",
+        "overwrites its input, sees them after it. Chosen: layer weights, learning rate and normalisation, from "
+        "Udacity's course, which has the same layers, start and kind of alpha and beta.",
     ),
     "bits_to_brains": Recipe(
         network="vgg19",
@@ -119,7 +119,7 @@ PUBLISHED: dict[str, Recipe] = {
         optimizer="lbfgs",
         steps=1000,
         stop_below=0.6,
-        source="From Bits to Brains, on the paper of 2015: reconstructions first, then four styles on one photo",
+        source="From Bits to Brains: reconstructions first, then four styles on one photo; after the paper of 2015",
         note="Chosen: layers and pooling (the paper's), the optimiser, the weights and the threshold, with relative "
         "losses because there a threshold means the same at every size. Published: white noise, the stop below a "
         "threshold, 1000 iterations at most.",
@@ -136,7 +136,7 @@ PUBLISHED: dict[str, Recipe] = {
         start="noise",
         optimizer="lbfgs",
         steps=1000,
-        source="A lecture from Hannover: two weighted terms, random start, an early and a later iteration",
+        source="A write-up from Hannover: two weighted terms, random start, an early and a later iteration",
         note="Chosen: everything but the two terms, the VGG and the random start. Weights and losses are those of "
         "Johnson's neural-style, the program that most people began with.",
     ),
@@ -252,8 +252,8 @@ def gains(recipe: Recipe, backbone: Backbone, layers: Iterable[str]) -> dict[str
     """How many times larger the write-up's features are than those at hand, ``{layer: r}``.
 
     The published network's norm by this network's, on one and the same noise, times the scale of the write-up's
-    pixels. Between the compact network and its teacher, this ratio differs from that on photos by at most 8 % in
-    blocks 1 to 3, by 22 % in block 4 and by 45 % in block 5.
+    pixels. Between the compact network and its teacher, this ratio differs from that on photos by less than a tenth
+    in blocks 1 to 3, a fifth in block 4 and a half in block 5.
 
     Raises:
         ValueError: for a layer that either network does not have.
