@@ -122,9 +122,9 @@ def target_bytes(backbone: Backbone, size: Size, layers: Iterable[str]) -> int:
     """Peak of the features at some layers without a gradient, as for a painting of ``(H, W)``."""
     layers = list(layers)
     features = features_bytes(backbone, size, {backbone.canonical(layer) for layer in layers})
-    return sum(features) + 2 * max(
-        features_bytes(backbone, size, computed_layers(backbone, layers), value_bytes(backbone))
-    )
+    activations = features_bytes(backbone, size, computed_layers(backbone, layers), value_bytes(backbone))
+    # Early on, a convolution's output and its ReLU's stand beside the first features; in the end, all features.
+    return max(sum(features), max(features) + 2 * max(activations))
 
 
 def run_bytes(

@@ -88,6 +88,13 @@ def test_more_pixels_never_cost_less(height, width, more, optimizer):
     assert run_bytes(backbone, (height, width), LAYERS, painting_size=painting, optimizer=optimizer) >= smaller
 
 
+def test_targets_hold_the_first_features_and_two_activations_or_all_features():
+    backbone, full, quarter = network(), 48 * 64, 24 * 32
+    assert estimate.target_bytes(backbone, (48, 64), ["relu1_1"]) == 4 * (4 * full + 2 * 4 * full)
+    every = [layer for layer in backbone.layers if not layer.startswith("pool")]
+    assert estimate.target_bytes(backbone, (48, 64), every) == 4 * (4 * 4 * full + 4 * 6 * quarter)
+
+
 def test_a_large_painting_counts():
     small = run_bytes(network(), (32, 32), LAYERS, optimizer="adam")
     assert run_bytes(network(), (32, 32), LAYERS, painting_size=(640, 640), optimizer="adam") > 20 * small

@@ -39,6 +39,7 @@ from nst_lessons.recipes import CONTENT_LAYERS, STYLE_LAYERS
 LAYERS = [*CONTENT_LAYERS, *STYLE_LAYERS]
 WARM_SIZE = 64
 LONGEST_WAIT = 3600
+FORETOLD = {"linestyle": ":", "linewidth": 1.2, "markerfacecolor": "none"}  # hollow markers
 
 
 @contextmanager
@@ -114,7 +115,7 @@ def in_own_process(*arguments: object) -> dict[str, float]:
 
 
 def draw(curves: dict[str, dict[int, dict[str, float]]], path: Path) -> None:
-    """Write two panels, memory and seconds over the size: measured with markers, expected as a thin dotted line."""
+    """Write two panels, memory and seconds over the size: measured with full markers, expected with hollow ones."""
     figure = Figure(figsize=(9.0, 3.4), layout="constrained")
     panels = figure.subplots(1, 2)
     for ax, quantity, scale, label in zip(
@@ -125,7 +126,7 @@ def draw(curves: dict[str, dict[int, dict[str, float]]], path: Path) -> None:
             sizes = list(points)
             ax.plot(sizes, [points[size][quantity] / scale for size in sizes], **style, ms=5, label=f"{name}, measured")
             expected = [points[size][f"expected_{quantity}"] / scale for size in sizes]
-            ax.plot(sizes, expected, color=style["color"], linestyle=":", lw=1.2, label=f"{name}, expected")
+            ax.plot(sizes, expected, **style | FORETOLD, ms=7, label=f"{name}, expected")
         ax.set_xscale("log", base=2)
         ax.set_yscale("log")
         ax.set_xticks(sizes, [str(size) for size in sizes])

@@ -114,7 +114,7 @@ def machine() -> str:
     processor = next(iter(models), platform.processor() or platform.machine())
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return (
-        f"{processor}, {psutil.cpu_count(logical=False) or os.cpu_count()} cores, {torch.get_num_threads()} threads, "
+        f"{processor}, cores: {psutil.cpu_count(logical=False) or os.cpu_count()}, threads: {torch.get_num_threads()}, "
         f"torch {torch.__version__}{gpu}"
     )
 

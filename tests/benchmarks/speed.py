@@ -8,7 +8,7 @@ rate        steps per second of the compact network against plain VGG19, at 256 
 precision   the float32 loss after equal steps in bfloat16 and in float32, and the time; VGG16 and compact, 256 px.
 
 Loading networks is not counted; targets, warm start and all else that `style_transfer` does are. Each measurement is
-repeated, the two sides in turn, and the median ratio is given. What is printed are the rows of README.md's table.
+repeated ``--rounds`` times, the two sides in turn, and the median ratio is given. What is printed are the rows of README.md's table.
 ``--quick`` tries everything at small sizes and few steps; its figures mean nothing.
 """
 
@@ -19,6 +19,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from plain_loop import ALPHA, BETA, TV, machine, plain_loss, plain_transfer, plain_vgg, row
@@ -50,10 +51,9 @@ class Plan:
     rate_size: int = 256
     steps: int = 150
     rate_steps: int = 30
-    rounds: int = 3
 
 
-QUICK = Plan(reach_size=96, rate_size=64, steps=30, rate_steps=3, rounds=1)
+QUICK = Plan(reach_size=96, rate_size=64, steps=30, rate_steps=3)
 
 
 def pair(size: int) -> tuple[Tensor, Tensor]:
@@ -84,7 +84,7 @@ class Watch:
         return "the loss of the plain loop is reached" if self.best <= self.target else ""
 
 
-def reach(plan: Plan) -> None:
+def reach(plan: Plan, rounds: int) -> None:
     """Seconds to the plain loop's loss."""
     photo, painting = pair(plan.reach_size)
     vgg, backbone = plain_vgg("vgg16"), load_backbone("vgg16")
@@ -92,7 +92,7 @@ def reach(plan: Plan) -> None:
     judge = plain_loss(vgg, "vgg16", photo.to(device), painting.to(device))
     plain_transfer(vgg, "vgg16", photo, painting, 2)  # warms up
     ratios = []
-    for _ in range(plan.rounds):
+    for _ in range(rounds):
         image, seconds = plain_transfer(vgg, "vgg16", photo, painting, plan.steps)
         plain, target = seconds[-1], float(judge(image).detach())
         watch = Watch(judge, target)
@@ -105,14 +105,14 @@ def reach(plan: Plan) -> None:
     print(f"median ratio {statistics.median(ratios):.2f}")
 
 
-def rate(plan: Plan) -> None:
+def rate(plan: Plan, rounds: int) -> None:
     """Steps per second."""
     photo, painting = pair(plan.rate_size)
     vgg, backbone = plain_vgg("vgg19"), load_backbone("compact")
     plain_transfer(vgg, "vgg19", photo, painting, 2)
     style_transfer(backbone, photo, painting, steps=2, progress=False)
     ratios = []
-    for _ in range(plan.rounds):
+    for _ in range(rounds):
         _, seconds = plain_transfer(vgg, "vgg19", photo, painting, plan.rate_steps)
         plain = (len(seconds) - 1) / (seconds[-1] - seconds[0])  # without targets and the first step
         ticks: list[float] = []
@@ -141,17 +141,18 @@ def exact_loss(backbone: Backbone, image: Tensor, photo: Tensor, painting: Tenso
     return float(ALPHA * content + BETA * style + TV * total_variation(image).to(content.device))
 
 
-def precision(plan: Plan) -> None:
-    """bfloat16 against float32."""
+def precision(plan: Plan, rounds: int) -> None:
+    """bfloat16 against float32, from the photo; once, because the loss is the same every time."""
     photo, painting = pair(plan.rate_size)
+    from_photo: dict[str, Any] = {"warm_start": False, "progress": False}
     kinds: tuple[Precision, Precision] = ("float32", "bfloat16")
     for name in ("vgg16", "compact"):
         networks = {kind: load_backbone(name, precision=kind) for kind in kinds}
         results = {}
         for kind, backbone in networks.items():
-            style_transfer(backbone, photo, painting, steps=2, progress=False)
+            style_transfer(backbone, photo, painting, steps=2, **from_photo)
             began = time.perf_counter()
-            image = style_transfer(backbone, photo, painting, steps=plan.steps, progress=False).image
+            image = style_transfer(backbone, photo, painting, steps=plan.steps, **from_photo).image
             seconds = time.perf_counter() - began
             results[kind] = exact_loss(networks["float32"], image, photo, painting), seconds
         (plain_loss_value, plain_seconds), (loss, seconds) = results.values()
@@ -170,6 +171,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="small sizes, few steps: to see that it works")
     parser.add_argument("--threads", type=int, help="of the processor (default: torch's choice)")
+    parser.add_argument("--rounds", type=int, default=1, help="so often each (default: %(default)s)")
     args = parser.parse_args()
     if unknown := set(args.parts) - PARTS.keys():
         parser.error(f"unknown part {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
@@ -179,7 +181,7 @@ def main() -> None:
     row("measure", "plain", "ours", "ratio", "wanted")
     row(*["---"] * 5)
     for part in args.parts or PARTS:
-        PARTS[part](QUICK if args.quick else Plan())
+        PARTS[part](QUICK if args.quick else Plan(), args.rounds)
 
 
 if __name__ == "__main__":
