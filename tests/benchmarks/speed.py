@@ -8,8 +8,8 @@ rate        steps per second of the compact network against plain VGG19, at 256 
 precision   the float32 loss after equal steps in bfloat16 and in float32, and the time; VGG16 and compact, 256 px.
 
 Loading networks is not counted; targets, warm start and all else that `style_transfer` does are. Each measurement is
-repeated ``--rounds`` times, the two sides in turn, and the median ratio is given. What is printed are the rows of README.md's table.
-``--quick`` tries everything at small sizes and few steps; its figures mean nothing.
+repeated ``--rounds`` times, the two sides in turn, and the median ratio is given. What is printed are the rows of
+README.md's table. ``--quick`` tries everything at small sizes and few steps; its figures mean nothing.
 """
 
 from __future__ import annotations
