@@ -219,7 +219,7 @@ def reconstruct_style(
         layers: a list (equal weights that sum to 1) or ``{layer: weight}``.
         start: ``"noise"``, ``"painting"``, or an image of the painting's shape.
         statistic: what of a layer's features makes the style.
-        tv: weight of the total variation; 0.1 takes out the noise that pooling averages away.
+        tv: weight of the total variation; 0.1 takes out most of the noise that pooling averages away.
         octaves: how many sizes, each twice the one before; 3 begin at a quarter of the painting's size, and get much
             closer than 1. Deep layers see all of a small painting: its arrangement may come back in part.
         steps: at most so many, of each octave.

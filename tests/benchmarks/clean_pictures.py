@@ -173,7 +173,7 @@ def table(title: str, columns: Iterable[str], rows: Iterable[tuple[str, Iterable
     heads = [title, *columns]
     print(f"\n| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
     for name, values in rows:
-        print(f"| {name} | {' | '.join(f'{value:.2g}' for value in values)} |", flush=True)
+        print(f"| {name} | {' | '.join('' if value != value else f'{value:.2g}' for value in values)} |", flush=True)
 
 
 def mean(rows: Iterable[Iterable[float]]) -> list[float]:
