@@ -181,8 +181,8 @@ class Checkpoint:
         for name, ours in self.run.items():
             theirs = saved[name]
             if isinstance(ours, Tensor):
-                if theirs.shape != ours.shape:
-                    theirs, ours = (f"shape {tuple(image.shape)}" for image in (theirs, ours))
+                if theirs.shape != ours.shape or theirs.dtype != ours.dtype:
+                    theirs, ours = (f"shape {tuple(image.shape)} of {image.dtype}" for image in (theirs, ours))
                 elif not torch.allclose(theirs, ours, rtol=0, atol=SAME_IMAGE):
                     theirs, ours = "another image", "this one"
                 else:
@@ -481,7 +481,9 @@ def optimize_image(
     file = (
         None
         if checkpoint is None
-        else Checkpoint(checkpoint, checkpoint_every, optimizer=optimizer, learning_rate=rate, start=start.detach())
+        else Checkpoint(
+            checkpoint, checkpoint_every, optimizer=optimizer, learning_rate=rate, start=start.detach().clone()
+        )
     )
     with torch.no_grad():
         saved = file.load(loss_fn) if file and file.path.exists() else {}
