@@ -385,8 +385,8 @@ def walk_scipy(evaluate: Evaluator, image: Tensor, learning_rate: float, saved: 
     """SciPy's L-BFGS-B (Byrd, Lu, Nocedal and Zhu, 1995), in double precision; it finds its own step lengths.
 
     What it has learnt of the curvature is kept where Python cannot reach it, and so cannot be saved. So it walks in
-    legs of `LEG_ITERATIONS`, each with a fresh memory. At 96 px on the compact network that costs 1 % of the loss after
-    100 steps and 2 to 3 % after 150; Keras' legs of 20 would cost 3 to 9 %.
+    legs of `LEG_ITERATIONS`, each with a fresh memory. At 96 px on the compact network that costs at most 0.5 % of the
+    loss after 100 steps and 1 % after 150; Keras' legs of 20 would cost 3 to 7 %.
     """
     last: tuple[np.ndarray, float, np.ndarray] | None = None
     pixels = image.cpu().double().numpy().ravel()
@@ -461,7 +461,7 @@ def optimize_image(
         snapshots: the steps whose images are kept in ``history.snapshots``.
         callback: called with a `Step` after every evaluation; after resuming, from the last one or few on.
         progress: show a bar.
-        checkpoint: a file that is made, brought up to date and, when it exists, resumed from; some hundred times as
+        checkpoint: a file that is made, brought up to date and, when it exists, resumed from; some fifty times as
             large as the image with L-BFGS. It holds no code.
         checkpoint_every: seconds between two writings; it is also written at the end, whatever the reason.
 
