@@ -163,7 +163,8 @@ def read_image(source: ImageSource) -> Tensor:
     if len(data) > MAX_BYTES:
         raise ImageError(f"more than {MAX_BYTES // 10**6} MB; a smaller file would do")
     Image.init()
-    formats = [name for name in Image.ID if name != "EPS"]  # Pillow would hand EPS to Ghostscript, to be run
+    # Pillow would hand EPS to Ghostscript, to be run; and IPTC is an envelope that may hold one.
+    formats = [name for name in Image.ID if name not in ("EPS", "IPTC")]
     with Image.open(BytesIO(data), formats=formats) as picture:
         return from_pil(picture)
 

@@ -4,6 +4,7 @@ import os
 import struct
 import threading
 import zlib
+from contextlib import suppress
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO, StringIO
@@ -52,7 +53,44 @@ def readable(data):
     return True
 
 
+def read_only_files(width, height, grey, rgb):
+    """Small files in the formats that Pillow reads and does not write, by format; grey and RGB are their pixels."""
+    words = [0, 4, *[0] * 6, height, width, 1, 0, 0, 1, *[0] * 19, 256, *[0] * 30]
+    rows = [f"{'a' * min(width, 100)}" for _ in range(min(height, 100))]
+    icon, pcx = BytesIO(), BytesIO()
+    Image.new("RGB", (20, 27)).save(icon, "ICO", bitmap_format="bmp", sizes=[(20, 27)])
+    Image.new("RGB", (20, 27)).save(pcx, "PCX")
+    cards = ["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 2", f"NAXIS1  = {width}", f"NAXIS2  = {height}", "END"]
+    flic = struct.pack("<IHHHHHH", 0, 0xAF11, 1, width & 0xFFFF, height & 0xFFFF, 8, 3).ljust(128, b"\0")
+    frame = struct.pack("<IHH8xIH", 22 + len(grey), 0xF1FA, 1, 6 + len(grey), 16) + grey
+    pixar = bytearray(b"\200\350\0\0".ljust(1024, b"\0"))
+    struct.pack_into("<HH4xHH", pixar, 416, height & 0xFFFF, width & 0xFFFF, 14, 2)
+    return {
+        "CUR": b"\0\0\2\0" + icon.getvalue()[4:],
+        "DCX": struct.pack("<III", 0x3ADE68B1, 12, 0) + pcx.getvalue(),
+        "FITS": "".join(card.ljust(80) for card in cards).encode().ljust(2880) + grey.ljust(2880),
+        "FLI": flic + frame,
+        "FTEX": struct.pack("<4s8i", b"FTEX", 1, width, height, 1, 1, 1, 32, len(rgb)) + rgb,
+        "GBR": struct.pack(">5I4sI", 29, 2, width, height, 1, b"GIMP", 10) + b"\0" + grey,
+        "IMT": f"* IMT\nwidth {width}\nheight {height}\npixel n8\n\x0c".encode() + grey,
+        "MCIDAS": struct.pack("!64i", *words) + grey,
+        "MPEG": b"\0\0\1\xb3" + ((width & 0xFFF) << 12 | height & 0xFFF).to_bytes(3, "big") + grey,
+        "PCD": bytes(2048) + b"PCD_".ljust(1540, b"\0") + grey,
+        "PIXAR": bytes(pixar) + rgb,
+        "PSD": struct.pack(">4sH6xHIIHHIIIH", b"8BPS", 1, 3, height, width, 8, 3, 0, 0, 0, 0) + rgb,
+        "SUN": struct.pack(">8I", 0x59A66A95, width, height, 24, 0, 1, 0, 0) + rgb + bytes(1000),
+        "XPM": f'/* XPM */\n"{width} {height} 1 1",\n"a c #102030",\n'.encode()
+        + "".join(f'"{row}",\n' for row in rows).encode(),
+        "XVTHUMB": f"P7 332\n#c\n{width} {height} 255\n".encode() + grey,
+    }
+
+
+READ_ONLY = read_only_files(27, 20, PIXELS[..., 0].tobytes(), PIXELS.tobytes())
 FILES = {(f, mode): encoded(f, mode) for f in sorted(Image.SAVE) for mode in MODES if encoded(f, mode)}
+FILES |= {(f, "RGB"): data for f, data in READ_ONLY.items()}
+# Pillow knows the first four by their headers, and has nothing to decode them with; the last is an envelope.
+BEGINNINGS = {"BUFR": b"BUFR", "GRIB": b"GRIB\0\0\0\1", "HDF5": b"\x89HDF\r\n\x1a\n", "WMF": b"\xd7\xcd\xc6\x9a\0\0"}
+BEGINNINGS |= {"IPTC": b"\x1c\3"}
 BY_FORMAT = {f: [data for (name, _), data in FILES.items() if name == f] for f, _ in FILES}
 
 
@@ -62,6 +100,16 @@ def test_common_formats_are_read_whole_and_refused_cut_short(file_format):
     assert readable(data)
     for length in (1, 10, len(data) // 4, len(data) // 2, len(data) * 3 // 4):
         assert not readable(data[:length])
+
+
+@pytest.mark.parametrize("file_format", READ_ONLY)
+def test_formats_that_pillow_only_reads(file_format):
+    incomplete = ("MPEG", "PCD")  # Pillow knows no more than MPEG's header; a Photo CD is never small
+    assert readable(READ_ONLY[file_format]) == (file_format not in incomplete)
+
+
+def test_every_format_that_pillow_reads_is_mutated():
+    assert set(Image.OPEN) - set(BY_FORMAT) <= set(BEGINNINGS)
 
 
 @pytest.mark.parametrize("file_format", BY_FORMAT)
@@ -78,7 +126,7 @@ def test_cut_and_mutated_files(file_format, draw):
     readable(bytes(data[:cut]))  # its assertions are the test
 
 
-@given(st.binary(max_size=200), st.sampled_from(sorted({data[:8] for data in FILES.values()})))
+@given(st.binary(max_size=200), st.sampled_from(sorted({data[:8] for data in FILES.values()} | {*BEGINNINGS.values()})))
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
 def test_noise_behind_a_true_beginning(noise, beginning):
     assert not readable(beginning + noise)
@@ -88,6 +136,27 @@ def test_eps_is_never_handed_to_ghostscript(monkeypatch):
     ran = []
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *arguments: ran.append(arguments))
     assert not readable(encoded("EPS"))
+    assert not ran
+
+
+def test_eps_in_an_envelope_is_never_handed_to_ghostscript_either(monkeypatch):
+    """IPTC holds a picture in any format, which Pillow opens without asking which."""
+    ran = []
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *arguments: ran.append(arguments))
+
+    def fields(*fields):
+        return b"".join(struct.pack(">BBBH", 0x1C, *tag, len(value)) + value for tag, value in fields)
+
+    eps = encoded("EPS", "L")
+    sides = ((3, 20), (27).to_bytes(4, "big")), ((3, 30), (20).to_bytes(4, "big"))
+    envelope = fields(((3, 60), b"\1\0"), *sides, ((3, 120), b"\5"), ((8, 10), eps))
+    with Image.open(BytesIO(envelope)) as picture:
+        assert picture.format == "IPTC"
+        with suppress(OSError, AssertionError):
+            picture.load()
+    assert ran, "Pillow would have"
+    ran.clear()
+    assert not readable(envelope)
     assert not ran
 
 
@@ -187,6 +256,15 @@ def decoded(monkeypatch):
 def test_a_bomb_is_refused_by_its_header(size, decoded):
     with pytest.raises(ImageError, match=r"too many; 64 million would do|decompression bomb"):
         load_image(png(*size))
+    assert not decoded
+
+
+@pytest.mark.parametrize("file_format", sorted(set(READ_ONLY) - {"CUR", "DCX", "MPEG", "PCD"}))
+def test_a_bomb_in_other_formats_is_refused_by_its_header(file_format, decoded):
+    data = read_only_files(60_000, 60_000, bytes(100), bytes(300))[file_format]
+    assert len(data) < 20_000
+    with pytest.raises(ImageError, match=r"too many; 64 million would do|decompression bomb"):
+        load_image(data)
     assert not decoded
 
 

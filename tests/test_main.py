@@ -241,6 +241,7 @@ def test_no_record_without_an_image(folder, monkeypatch, capsys):
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to a process")
 def test_interrupt_keeps_the_best_image(folder):
     arguments = ["transfer", "chelsea", "mosaic", "-o", "out.png", "--size", "32", "--steps", "1000000"]
+    arguments += ["--checkpoint", "run.pt"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
         [sys.executable, "-m", "nst_lessons", *arguments, "--optimizer", "adam", "--start", "noise"],
@@ -259,6 +260,7 @@ def test_interrupt_keeps_the_best_image(folder):
     assert process.returncode == 130, error.decode()
     assert b"stopped after" in out
     assert b"interrupted at step" in out
+    assert b"the same command goes on from run.pt" in out
     record = json.loads(Path("out.png.json").read_text())
     assert record["stopped"].startswith("interrupted at step")
     assert 0 < record["steps_taken"] < 1000000
