@@ -1,7 +1,7 @@
 """How do a transfer's time and memory grow with the image? Measured, and as `nst_lessons.estimate` foretells them.
 
     TORCH_HOME=... python tests/benchmarks/growth.py [--networks compact vgg19] [--sizes 128 256 512 768 1024]
-        [--optimizers adam] [--steps 2] [--plot .github/growth.png] [--threads N] [--quick]
+        [--optimizers adam] [--steps 3] [--plot .github/growth.png] [--threads N] [--quick]
 
 Each size runs in a process of its own: a few steps of `style_transfer` on noise, the painting as large as the photo.
 Memory is the peak of what the process occupies, less what it occupied before, with the network loaded and warm; on
@@ -72,9 +72,9 @@ def measure(network: str, size: int, optimizer: str, steps: int) -> dict[str, fl
     """Bytes at the peak and seconds a step, measured and expected."""
     backbone = load_backbone(network)
     photo = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(backbone.device)
-    options: dict[str, Any] = {"optimizer": optimizer, "start": photo, "progress": False}
+    options: dict[str, Any] = {"optimizer": optimizer, "warm_start": False, "progress": False}
     small = photo[..., :WARM_SIZE, :WARM_SIZE].clone()
-    style_transfer(backbone, small, small, steps=2, **options | {"start": small})
+    style_transfer(backbone, small, small, steps=2, **options)
     found = {
         "expected_bytes": float(run_bytes(backbone, (size, size), LAYERS, optimizer=optimizer)),
         "expected_seconds": run_seconds(backbone, photo, LAYERS, 1),
