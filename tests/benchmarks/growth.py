@@ -5,11 +5,11 @@
 
 Each size runs in a process of its own: a few steps of `style_transfer` on noise, the painting as large as the photo.
 Memory is the peak of what the process occupies, less what it occupied before, with the network loaded and warm; on
-CUDA it is torch's own count. L-BFGS' memory of 50 pairs of images fills in 50 steps, so with fewer its share is less:
-for the whole of it, ``--optimizers lbfgs --steps 60``, or ``--memory-of-lbfgs SIZE``, where the network is replaced by
-a cheap loss and only the optimiser's part is measured.
+CUDA it is torch's own count. L-BFGS' memory of pairs of images takes as many steps to fill: for the whole of it
+``--optimizers lbfgs --steps 60``, or ``--memory-of-lbfgs SIZE``, where the network is replaced by a cheap loss and only
+the optimiser's part is measured.
 
-The 2048 px row of README.md: ``--networks vgg19 --sizes 2048 --optimizers adam lbfgs --steps 1``.
+The 2048 px row of README.md: ``--networks vgg19 --sizes 2048 --steps 1``.
 """
 
 from __future__ import annotations
