@@ -18,6 +18,7 @@ from nst_lessons import (
     style_transfer,
 )
 from nst_lessons.estimate import Estimate, announce, container_bytes, largest_side, run_bytes, run_seconds, step_bytes
+from nst_lessons.optimize import LBFGS_HISTORY
 
 LAYERS = ["relu1_1", "relu2_1", "conv2_2"]
 
@@ -102,7 +103,7 @@ def test_a_large_painting_counts():
 
 def test_an_optimiser_that_remembers_costs_more():
     adam, lbfgs = (run_bytes(network(), (64, 48), LAYERS, optimizer=name) for name in ("adam", "lbfgs"))
-    assert lbfgs - adam == (2 * 50 + 15 - 2) * 3 * 64 * 48 * 4
+    assert lbfgs - adam == (2 * LBFGS_HISTORY + 15 - 2) * 3 * 64 * 48 * 4
 
 
 @given(free=st.floats(1e5, 1e8), height=sides, width=sides)

@@ -1,15 +1,15 @@
 """How do a transfer's time and memory grow with the image? Measured, and as `nst_lessons.estimate` foretells them.
 
     TORCH_HOME=... python tests/benchmarks/growth.py [--networks compact vgg19] [--sizes 128 256 512 768 1024]
-        [--optimizers adam] [--steps 2] [--plot .github/growth.png] [--threads N] [--quick]
+        [--optimizers adam] [--steps 3] [--plot .github/growth.png] [--threads N] [--quick]
 
 Each size runs in a process of its own: a few steps of `style_transfer` on noise, the painting as large as the photo.
 Memory is the peak of what the process occupies, less what it occupied before, with the network loaded and warm; on
-CUDA it is torch's own count. L-BFGS' memory of 50 pairs of images fills in 50 steps, so with fewer its share is less:
-for the whole of it, ``--optimizers lbfgs --steps 60``, or ``--memory-of-lbfgs SIZE``, where the network is replaced by
-a cheap loss and only the optimiser's part is measured.
+CUDA it is torch's own count. L-BFGS' memory of pairs of images takes as many steps to fill: for the whole of it
+``--optimizers lbfgs --steps 60``, or ``--memory-of-lbfgs SIZE``, where the network is replaced by a cheap loss and only
+the optimiser's part is measured.
 
-The 2048 px row of README.md: ``--networks vgg19 --sizes 2048 --optimizers adam lbfgs --steps 1``.
+The 2048 px row of README.md: ``--networks vgg19 --sizes 2048 --steps 1``.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ def measure(network: str, size: int, optimizer: str, steps: int) -> dict[str, fl
     """Bytes at the peak and seconds a step, measured and expected."""
     backbone = load_backbone(network)
     photo = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(backbone.device)
-    options: dict[str, Any] = {"optimizer": optimizer, "start": photo, "progress": False}
+    options: dict[str, Any] = {"optimizer": optimizer, "warm_start": False, "progress": False}
     small = photo[..., :WARM_SIZE, :WARM_SIZE].clone()
-    style_transfer(backbone, small, small, steps=2, **options | {"start": small})
+    style_transfer(backbone, small, small, steps=2, **options)
     found = {
         "expected_bytes": float(run_bytes(backbone, (size, size), LAYERS, optimizer=optimizer)),
         "expected_seconds": run_seconds(backbone, photo, LAYERS, 1),
