@@ -22,7 +22,7 @@ from nst_lessons import backbones
 from nst_lessons.backbones import Backbone, block_number
 from nst_lessons.images import resize
 from nst_lessons.losses import gram_matrix
-from nst_lessons.optimize import LBFGS_HISTORY
+from nst_lessons.optimize import remembered_pairs
 
 LONG_SECONDS = 20.0  # a shorter run is over before anybody has read how long it takes
 NEVER_LONG = 100_000  # values times steps, which even a VGG19 computes in time; not worth a measurement
@@ -32,8 +32,6 @@ TRIALS = 3
 GRAM_TEMPORARIES = 3
 CONVOLUTION_TEMPORARIES = 2  # the gradients on both sides of a convolution
 IMAGES_KEPT = 10  # the best, the current, their gradients, clamped copies
-# L-BFGS remembers pairs of images, and has some 15 at work in a line search. SciPy's are double precision.
-OPTIMIZER_IMAGES = {"lbfgs": 2 * LBFGS_HISTORY + 15, "adam": 2, "scipy": 4 * LBFGS_HISTORY + 30}
 SIZE_STEP = 32
 
 Size = tuple[int, int]
@@ -127,6 +125,13 @@ def target_bytes(backbone: Backbone, size: Size, layers: Iterable[str]) -> int:
     return max(sum(features), max(features) + 2 * max(activations))
 
 
+def optimizer_images(optimizer: str, values: int) -> int:
+    """How many images of so many values an optimiser keeps."""
+    pairs = remembered_pairs(values)
+    # L-BFGS has some 15 more at work in a line search. SciPy's are double precision.
+    return {"lbfgs": 2 * pairs + 15, "adam": 2, "scipy": 4 * pairs + 30}.get(optimizer, 0)
+
+
 def run_bytes(
     backbone: Backbone,
     size: Size,
@@ -148,9 +153,9 @@ def run_bytes(
         ValueError: for an unknown layer.
     """
     layers = list(layers)
-    image = 4 * 3 * size[0] * size[1]
+    values = 3 * size[0] * size[1]
     weights = value_bytes(backbone) * sum(weight.numel() for weight in backbone.parameters())  # once more, rearranged
-    walk = step_bytes(backbone, size, layers) + (IMAGES_KEPT + OPTIMIZER_IMAGES.get(optimizer, 0)) * image
+    walk = step_bytes(backbone, size, layers) + 4 * values * (IMAGES_KEPT + optimizer_images(optimizer, values))
     return weights + max(walk, target_bytes(backbone, painting_size or size, layers))
 
 

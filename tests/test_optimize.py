@@ -32,7 +32,7 @@ from nst_lessons import (
     out_of_time,
     style_transfer,
 )
-from nst_lessons.optimize import LBFGS_HISTORY, OPTIMIZERS
+from nst_lessons.optimize import LBFGS_HISTORY, OPTIMIZERS, remembered_pairs
 
 
 @pytest.fixture
@@ -626,3 +626,10 @@ def test_the_same_seed_gives_the_same_bits_in_every_process(tmp_path):
     assert said[0] == said[1]
     assert len(set(said[0])) == 3
     assert pictures[0] == pictures[1]
+
+
+def test_lbfgs_remembers_fewer_pairs_of_a_large_image():
+    assert remembered_pairs(3 * 256 * 256) == LBFGS_HISTORY
+    assert remembered_pairs(3 * 2048 * 2048) == 9
+    assert 2 * 4 * 3 * 2048 * 2048 * 9 <= 1e9
+    assert remembered_pairs(3 * 40_000 * 40_000) == 1
