@@ -233,6 +233,7 @@ def announce(
     steps: int,
     *,
     painting: Tensor | None = None,
+    warm_up: tuple[Backbone, int] | None = None,
     optimizer: str = "lbfgs",
     progress: bool = True,
     **_: Any,
@@ -245,6 +246,7 @@ def announce(
         layers: whose features are compared.
         steps: so many.
         painting: ``(1, 3, H', W')``, where there is another image than the first.
+        warm_up: a network, and so many steps of it, that come before.
         optimizer: as for `nst_lessons.optimize.optimize_image`; its other options make no difference.
         progress: whether anything may be printed.
 
@@ -266,6 +268,7 @@ def announce(
         )
     if not progress or steps * image.numel() < NEVER_LONG:
         return
-    seconds = run_seconds(backbone, image, layers, steps)
+    stages = [(backbone, steps), *([warm_up] if warm_up else [])]
+    seconds = sum(run_seconds(network, image, layers, count) for network, count in stages)
     if seconds >= LONG_SECONDS:
         print(f"{steps} steps at {size[1]}x{size[0]} pixels will take {Estimate(seconds, needed)}", flush=True)

@@ -343,10 +343,15 @@ def style_transfer(
 
         return loss_fn
 
-    announce(backbone, photo, layers, steps, painting=painting, **options)
+    warm_start = is_full_size(backbone) if warm_start is None else warm_start
+    cheap = cheap_network(backbone, layers) if warm_start else backbone
+    warm_up = (cheap, WARM_STEPS) if warm_start else None
+    announce(backbone, photo, layers, steps, painting=painting, warm_up=warm_up, **options)
     image = start_image(start, photo, painting, seed)
-    if is_full_size(backbone) if warm_start is None else warm_start:
-        warm = warmed_up(image, photo, painting, backbone, layers, loss_with, **options)
+    if warm_start:
+        warm = warmed_up(
+            image, photo, painting, functools.partial(loss_with, cheap), smallest_side(cheap, layers), **options
+        )
         if warm.interrupted:
             return warm
         image = warm.image
@@ -358,30 +363,32 @@ def is_full_size(backbone: Backbone) -> bool:
     return max(backbone.channels.values()) >= FULL_SIZE_CHANNELS
 
 
+def cheap_network(backbone: Backbone, layers: Iterable[str]) -> Backbone:
+    """The compact network if it has these layers, else the one at hand."""
+    compact = load_backbone("compact", device=backbone.device)
+    return compact if {backbone.canonical(layer) for layer in layers} <= set(compact.layers) else backbone
+
+
 def warmed_up(
     image: Tensor,
     photo: Tensor,
     painting: Tensor,
-    backbone: Backbone,
-    layers: Iterable[str],
-    loss_with: Callable[[Backbone, Tensor, Tensor], LossFunction],
+    loss_with: Callable[[Tensor, Tensor], LossFunction],
+    smallest: int,
     progress: bool = True,
     **_: Any,
 ) -> Result:
-    """Transfer small first, and on the compact network, whose steps cost a tenth: a start from where it is not far.
+    """Transfer small first, on a network whose steps are cheap: a start from where it is not far.
 
     Gatys, Ecker, Bethge, Hertzmann and Shechtman, "Controlling Perceptual Factors in Neural Style Transfer" (2017),
     section 6, go from coarse to fine.
     """
-    compact = load_backbone("compact", device=backbone.device)
-    network = compact if {backbone.canonical(layer) for layer in layers} <= set(compact.layers) else backbone
-    smallest = smallest_side(backbone, layers)
     height, width = photo.shape[-2:]
 
     def loss_at(photo: Tensor) -> LossFunction:
         scale = photo.shape[-2] / height
         rows, columns = (max(smallest, round(scale * side)) for side in painting.shape[-2:])
-        return loss_with(network, photo, resize(painting, (rows, columns)))
+        return loss_with(photo, resize(painting, (rows, columns)))
 
     octaves = max(1, 1 + int(math.log2(max(height, width) / WARM_SIZE)))
     return small_first(image, photo, loss_at, octaves, smallest, steps=WARM_STEPS, progress=progress)
