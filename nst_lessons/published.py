@@ -84,7 +84,7 @@ PUBLISHED: dict[str, Recipe] = {
         optimizer="scipy",
         steps=200,
         source="Surma, Style Transfer: Styling Images with Convolutional Neural Networks (2019); gsurma/style_transfer",
-        note="10 iterations of 20 evaluations, here without a restart between them. Its start is uniform noise, ours "
+        note="10 iterations of 20 evaluations, here in longer ones. Its start is uniform noise, ours "
         "normal. Its sums belong to 500 x 500 pixels: on smaller ones style weighs more. It swaps the means of red and "
         "blue, which is not copied.",
     ),
@@ -153,7 +153,7 @@ PUBLISHED: dict[str, Recipe] = {
         optimizer="scipy",
         steps=200,
         source="Katariya, Neural Style Transfer: Prisma-like pictures with Keras (2017)",
-        note="10 iterations of 20 evaluations, here without a restart between them. It saves the picture after each: "
+        note="10 iterations of 20 evaluations, here in longer ones. It saves the picture after each: "
         "snapshots=range(20, 200, 20).",
     ),
     "gatys2016": Recipe(
