@@ -315,7 +315,8 @@ def style_transfer(
         tv_power: see `total_variation`.
         start: ``"photo"``, ``"noise"``, ``"painting"``, ``"grey"``, or an image of the photo's shape.
         warm_start: walk first, from ``start``, on the compact network, from coarse to fine. By default a network as
-            wide as the papers' VGGs does so, which halves its time, unless it follows a recipe; False switches it off.
+            wide as the papers' VGGs does so, which saves half of its time or more, unless it follows a recipe; False
+            switches it off. A run that goes on from a checkpoint walks its warm start again.
         steps: at most so many, not counting the warm start's.
         seed: of the noise.
         **options: go to `optimize_image`.

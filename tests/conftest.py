@@ -1,5 +1,7 @@
 """What the tests share: a tiny seeded network, and an image whose sides differ."""
 
+from collections.abc import Callable, Iterable
+
 import pytest
 import torch
 from torch import Tensor
@@ -26,3 +28,29 @@ def small_image() -> Tensor:
 def other_image() -> Tensor:
     """(1, 3, 14, 10) in [0, 1]."""
     return torch.rand(1, 3, 14, 10, generator=torch.Generator().manual_seed(2)) ** 3
+
+
+@pytest.fixture
+def bytes_kept() -> Callable[[Backbone, Tensor, Iterable[str]], int]:
+    """A function that gives the bytes of the activations that autograd saves in a forward pass to some layers."""
+
+    def count(backbone: Backbone, image: Tensor, layers: Iterable[str]) -> int:
+        storages = {}
+
+        def note(tensor: Tensor) -> Tensor:
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            features = backbone(image.clone().requires_grad_(), layers)
+        assert all(maps.requires_grad for maps in features.values())
+        weights = {parameter.untyped_storage().data_ptr() for parameter in backbone.parameters()}
+        # The normalisation's constants and small weights in another precision are no activations either.
+        smallest = image[0, 0].numel()
+        return sum(
+            storage.nbytes()
+            for pointer, storage in storages.items()
+            if pointer not in weights and storage.nbytes() >= smallest
+        )
+
+    return count

@@ -345,31 +345,16 @@ def test_old_torch_cannot_tell_the_hardware_and_gets_float32(monkeypatch):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_recomputing_activations_saves_memory_and_changes_nothing(precision, monkeypatch):
+def test_recomputing_activations_saves_memory_and_changes_nothing(precision, monkeypatch, bytes_kept):
     image = torch.rand(1, 3, 33, 50, generator=torch.Generator().manual_seed(0))
     backbone = load_backbone("compact", device="cpu", precision=precision)
     kept, gradient = features_and_gradient(backbone, image)
-    kept_bytes = bytes_kept_for_the_way_back(backbone, image)
+    kept_bytes = bytes_kept(backbone, image, ["relu5_1"])
     monkeypatch.setattr(backbones, "RECOMPUTED_FROM", 32 * 50)
     again, same_gradient = features_and_gradient(backbone, image)
     assert all(torch.equal(kept[layer], again[layer]) for layer in kept)
     assert torch.equal(gradient, same_gradient)
-    assert bytes_kept_for_the_way_back(backbone, image) < kept_bytes / 5
-
-
-def bytes_kept_for_the_way_back(backbone: Backbone, image: torch.Tensor) -> int:
-    """Of the tensors that autograd saves in a forward pass to the deepest layer."""
-    storages = {}
-
-    def note(tensor: torch.Tensor) -> torch.Tensor:
-        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        features = backbone(image.clone().requires_grad_(), ["relu5_1"])
-    assert features["relu5_1"].requires_grad
-    weights = {parameter.untyped_storage().data_ptr() for parameter in backbone.parameters()}
-    return sum(storage.nbytes() for pointer, storage in storages.items() if pointer not in weights)
+    assert bytes_kept(backbone, image, ["relu5_1"]) < kept_bytes / 5
 
 
 def test_unread_weights_are_not_kept(tmp_path):

@@ -27,29 +27,14 @@ def network(precision: str = "float32") -> Backbone:
     return Backbone((4, 6), (2, 2), precision=precision).requires_grad_(False)
 
 
-def bytes_kept(backbone: Backbone, image: torch.Tensor) -> int:
-    """Of the activations that autograd saves in a forward pass to the deepest of `LAYERS`."""
-    storages = {}
-
-    def note(tensor: torch.Tensor) -> torch.Tensor:
-        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        features = backbone(image.clone().requires_grad_(), LAYERS)
-    assert features["conv2_2"].requires_grad
-    # Weights and the normalisation's constants are no activations.
-    return sum(storage.nbytes() for storage in storages.values() if storage.nbytes() >= image[0, 0].numel())
-
-
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_activations_are_those_that_autograd_keeps(precision):
+def test_activations_are_those_that_autograd_keeps(precision, bytes_kept):
     backbone, size = network(precision), (48, 64)
     each = {"float32": 4, "bfloat16": 2}[precision]
     full, quarter = 48 * 64, 24 * 32
     # relu1_1, relu1_2, pool1, relu2_1; and the image that goes into the first convolution.
     activations = each * (4 * full + 4 * full + 4 * quarter + 6 * quarter)
-    kept = bytes_kept(backbone, torch.rand(1, 3, *size))
+    kept = bytes_kept(backbone, torch.rand(1, 3, *size), LAYERS)
     assert activations <= kept <= activations + (4 + each) * 3 * full
     # The features, and three times the largest for the gradient of its Gram matrix.
     features = 4 * (4 * full + 6 * quarter + 6 * quarter)
