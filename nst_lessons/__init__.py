@@ -2,6 +2,7 @@
 
 The house, from the ground up (a module imports only those above it):
 
+    files         whole_file: written whole or not at all
     samples       the bundled photos, and style images that the package paints itself
     images        files, URLs, bytes, PIL <-> tensors (1, 3, H, W) in [0, 1]; preprocess and deprocess
     backbones     backbone(image, layers) -> {layer: features}; load_backbone("compact" | "vgg16" | "vgg19" | path)

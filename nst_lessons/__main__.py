@@ -29,7 +29,6 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 from torch import Tensor
@@ -50,6 +49,7 @@ from nst_lessons.backbones import (
     weights_file,
 )
 from nst_lessons.estimate import duration, run_seconds
+from nst_lessons.files import whole_file
 from nst_lessons.images import SUFFIXES, load_image, save_image
 from nst_lessons.optimize import OPTIMIZERS, optimize_image
 from nst_lessons.published import PUBLISHED, find_recipe, recipe_network
@@ -204,21 +204,12 @@ def copy_lessons(lessons: Path, folder: Path) -> None:
     kept = [name for name in names if (folder / name).exists()]
     copied = [name for name in names if name not in kept]
     for name in copied:
-        write_atomically(folder / name, (lessons / name).read_bytes())
+        with whole_file(folder / name) as copy:
+            copy.write_bytes((lessons / name).read_bytes())
     if copied:
         print(f"copied to {folder}: {', '.join(copied)}", flush=True)
     if kept:
         print(f"kept as they are in {folder}: {', '.join(kept)} (rename one to get a fresh copy)", flush=True)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a whole file or none."""
-    unfinished = path.with_name(f".{uuid4().hex}.part")
-    try:
-        unfinished.write_bytes(data)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def transfer(args: argparse.Namespace) -> int:
@@ -293,7 +284,8 @@ def keep(image: Tensor, record: dict[str, Any], out: Path) -> Path:
 
     def write(out: Path) -> Path:
         save_image(image, out)
-        write_atomically(record_path(out), json.dumps(record, indent=2).encode() + b"\n")
+        with whole_file(record_path(out)) as file:
+            file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         return out
 
     try:

@@ -20,8 +20,7 @@ photographs lack (Lee, Mumford and Huang, "Occlusion Models for Natural Images",
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -33,10 +32,11 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm, trange
 
 from nst_lessons.backbones import Backbone, load_backbone
+from nst_lessons.files import whole_file
 from nst_lessons.images import ImageError, load_image, preprocess
 from nst_lessons.losses import content_loss, gram_matrix, relative_error, style_loss
 
-WIDTHS = (32, 64, 96, 144, 144)
+WIDTHS = (16, 64, 96, 144, 144)
 DEPTHS = (2, 2, 3, 3, 3)
 PHOTO_SIZE = 256
 CROP = 128
@@ -278,13 +278,6 @@ def held_out_errors(student: Backbone, teacher: Backbone, maps: Maps, images: Te
     return sums
 
 
-def save_atomically(write: Callable[[Path], object], path: Path) -> None:
-    """Call ``write(temporary path)``, then put the file in place in one step."""
-    temporary = path.with_name(path.name + ".partial")
-    write(temporary)
-    temporary.replace(path)
-
-
 def training_state(out: Path) -> Path:
     """Where an interrupted training keeps what it needs to go on."""
     return out.with_suffix(".training")
@@ -301,7 +294,7 @@ def distil(
     canvases: int = 3,
     learning_rate: float = 3e-4,
     seed: int = 0,
-    start: Mapping[str, Tensor] | None = None,
+    start: Backbone | None = None,
 ) -> Maps:
     """Train the student; an interrupted run goes on where ``out``'s training state was last saved.
 
@@ -312,7 +305,7 @@ def distil(
         out: the weights' path; the training state lies beside it.
         steps: of Adam, whose learning rate rises for a while, not to spoil the start, then falls linearly to zero.
         batch, canvases: photos and canvases a step.
-        start: weights to go on from, instead of the closed form's.
+        start: what the closed form fits the student to instead of the teacher, such as a wider student trained before.
 
     Returns:
         The linear maps from student to teacher.
@@ -324,11 +317,8 @@ def distil(
     if saved is None:
         images = random_crops(photos, 384, generator)
         images[::2] = augment(images[::2], generator)
-        if start is None:
-            start_from_teacher(student, teacher, images)
-            normalise_activations(student, images)
-        else:
-            student.load_state_dict(start)
+        start_from_teacher(student, start or teacher, images)
+        normalise_activations(student, images)
         maps = fit_maps(student, teacher, images)
     else:
         maps = nn.ModuleDict(
@@ -370,14 +360,16 @@ def distil(
                 "optimizer": optimizer.state_dict(),
                 "step": step + 1,
             }
-            save_atomically(partial(torch.save, state), state_path)
+            with whole_file(state_path) as file:
+                torch.save(state, file)
     return maps
 
 
 def save_weights(student: Backbone, path: Path) -> None:
     """Write the weights as float16, half the size; their rounding is far below the distillation's error."""
     weights = {key: tensor.half().contiguous() for key, tensor in student.state_dict().items()}
-    save_atomically(lambda temporary: temporary.write_bytes(save(weights)), path)
+    with whole_file(path) as file:
+        file.write_bytes(save(weights))
 
 
 def main() -> None:
@@ -387,7 +379,9 @@ def main() -> None:
     parser.add_argument("--teacher", default="vgg16", help="vgg16, vgg19 or the path of a checkpoint")
     parser.add_argument("--out", type=Path, required=True, help="where to write the .safetensors")
     parser.add_argument("--steps", type=int, default=3000, help="of Adam (default: %(default)s)")
-    parser.add_argument("--start", type=Path, help="weights to go on from (default: fit them to the teacher's)")
+    parser.add_argument(
+        "--start", type=Path, help="begin as this network, as far as the widths allow, not as the teacher"
+    )
     args = parser.parse_args()
     photos = read_photos(args.images)
     held_out = photos[::HELD_OUT_EVERY]
@@ -395,7 +389,7 @@ def main() -> None:
     print(f"{len(training)} images to train on, {len(held_out)} held out")
     teacher = load_backbone(args.teacher)
     student = Backbone(WIDTHS, DEPTHS).to(teacher.device)
-    start = load_backbone(args.start).state_dict() if args.start else None
+    start = load_backbone(args.start) if args.start else None
     maps = distil(student, teacher, training, out=args.out, steps=args.steps, start=start)
     evaluation = random_crops(held_out, 4 * len(held_out), torch.Generator().manual_seed(1))
     for layer, error in held_out_errors(student, teacher, maps, evaluation).items():

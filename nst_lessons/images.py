@@ -16,7 +16,6 @@ from threading import Thread
 from typing import Any, BinaryIO, TypeAlias
 from urllib import request
 from urllib.parse import quote
-from uuid import uuid4
 
 import numpy as np
 import torch
@@ -24,6 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+from nst_lessons.files import whole_file
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, in the order R, G, B
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # ImageNet's on the scale 0-255, in the order B, G, R
@@ -321,11 +322,8 @@ def save_image(image: Tensor, path: str | PathLike[str], *, quality: int = 95) -
     if not 1 <= quality <= 100:
         raise ImageError(f"quality={quality}; 1 to 100 would do")
     picture = to_pil(image)
-    unfinished = path.with_name(f".{uuid4().hex}.part")
     try:
-        picture.save(unfinished, format=SUFFIXES[path.suffix.lower()], quality=quality)
-        unfinished.replace(path)
+        with whole_file(path) as file:
+            picture.save(file, format=SUFFIXES[path.suffix.lower()], quality=quality)
     except (OSError, ValueError) as error:
         raise ImageError(f"{path} could not be saved: {error}; another folder or format may do") from error
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -31,6 +31,8 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from nst_lessons.files import whole_file
+
 LossFunction = Callable[[Tensor], Mapping[str, Tensor]]
 State: TypeAlias = dict[str, Any]
 STALL_STEPS = 50
@@ -149,16 +151,10 @@ class Checkpoint:
 
     def write(self, contents: State) -> None:
         """Replace the file by a whole new one; warn, once, where that cannot be."""
-        unfinished = self.path.with_name(f".{self.path.name}.part")
         try:
-            with unfinished.open("wb") as file:
+            with whole_file(self.path) as file:
                 torch.save({"format": CHECKPOINT_FORMAT} | self.run | contents, file)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(self.path)
         except (OSError, RuntimeError) as error:  # the latter is torch's word for a file that broke off
-            with suppress(OSError):
-                unfinished.unlink(missing_ok=True)
             if not self.failed:
                 self.failed = True
                 warnings.warn(f"{self.path} could not be written ({error}); the run goes on", stacklevel=2)

@@ -109,6 +109,19 @@ def test_training_resumes_where_it_was_cut(teacher, photos, tmp_path, capsys):
         assert torch.equal(tensor, student.state_dict()[key])
 
 
+def test_a_second_round_begins_where_the_first_one_ended(teacher, photos, tmp_path):
+    torch.manual_seed(6)
+    first = Backbone((6, 7, 7, 7), (2, 1, 1, 2)).requires_grad_(False)
+    second = Backbone((6, 7, 7, 7), (2, 1, 1, 2))
+    options = {"steps": 1, "batch": 2, "canvases": 1, "learning_rate": 0.0}
+    distil(second, teacher, photos, out=tmp_path / "second.safetensors", start=first, **options)
+    images = random_crops(photos, 8, torch.Generator().manual_seed(0))
+    for layer in RELUS:
+        found, expected = (network(images, [layer])[layer].detach() for network in (second, first))
+        expected = expected / expected.mean()  # a start is scaled
+        assert (found - expected).square().mean() < 5e-3 * expected.square().mean(), layer
+
+
 def test_training_brings_the_held_out_error_down(teacher, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(distillation, "start_from_teacher", lambda *_: None)
     images = random_crops(photos[::6], 12, torch.Generator().manual_seed(9))

@@ -39,6 +39,7 @@ from nst_lessons import (
     to_pil,
 )
 from nst_lessons.__main__ import main
+from nst_lessons.files import whole_file
 
 COMPACT = Path(nst_lessons.__file__).parent / "weights" / "compact.safetensors"
 
@@ -346,14 +347,12 @@ def test_a_folder_that_goes_away_during_the_run(working_folder_too, folder, tmp_
 
 
 def test_a_record_that_cannot_be_written_is_kept_with_its_image(folder, monkeypatch, capsys):
-    write = command_line.write_atomically
-
-    def read_only(path, data):
+    def read_only(path):
         if path.parent == Path():
             raise PermissionError(13, "Permission denied")
-        write(path, data)
+        return whole_file(path)
 
-    monkeypatch.setattr(command_line, "write_atomically", read_only)
+    monkeypatch.setattr(command_line, "whole_file", read_only)
     assert transfer() == 1
     assert "Permission denied; the image is kept in" in capsys.readouterr().err
     (elsewhere,) = folder.glob("nst-lessons-*")
@@ -407,10 +406,10 @@ def test_an_interrupt_says_how_to_go_on(folder, monkeypatch, capsys):
 
 
 def test_a_checkpoint_that_cannot_be_written_is_one_line_and_no_fault(folder, monkeypatch, capsys):
-    def no_space(descriptor):
+    def no_space(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", no_space)
+    monkeypatch.setattr(torch, "save", no_space)
     assert transfer("--checkpoint", "run.pt") == 0
     lines = [line for line in re.split(r"[\r\n]", capsys.readouterr().err) if "run.pt" in line]
     assert lines == ["nst-lessons: run.pt could not be written ([Errno 28] No space left on device); the run goes on"]
