@@ -36,7 +36,7 @@ from nst_lessons.files import whole_file
 from nst_lessons.images import ImageError, load_image, preprocess
 from nst_lessons.losses import content_loss, gram_matrix, relative_error, style_loss
 
-WIDTHS = (16, 64, 96, 144, 144)
+WIDTHS = (32, 64, 96, 144, 144)
 DEPTHS = (2, 2, 3, 3, 3)
 PHOTO_SIZE = 256
 CROP = 128
@@ -261,7 +261,7 @@ def relative_errors(pairs: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Ten
 def gram_errors(pairs: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
     """The relative errors of the Gram matrices of each block's first ReLU layer."""
     return {
-        layer: relative_error(gram_matrix(mapped), gram_matrix(target))
+        layer: relative_error(gram_matrix(mapped[..., None]), gram_matrix(target[..., None]))
         for layer, (mapped, target) in pairs.items()
         if layer.endswith("_1")
     }

@@ -100,6 +100,27 @@ def test_content_loss_gradient_is_its_closed_form():
     torch.testing.assert_close(features.grad, 2 * (features.detach() - target) / target.square().sum())
 
 
+def test_gram_matrix_has_the_gradients_of_its_equation():
+    """Of each item by itself, for any function of it, also one that does not treat it as symmetric; and once more."""
+    features = random_features(3, 4, 3, 5).requires_grad_()
+    assert torch.autograd.gradcheck(gram_matrix, features)
+    assert torch.autograd.gradgradcheck(gram_matrix, features)
+    weights = random_features(3, 4, 4, seed=1)
+    rows = features.flatten(2)
+    by_the_equation = (weights * (rows @ rows.mT) / 15).sum()
+    (expected,) = torch.autograd.grad(by_the_equation, features)
+    (found,) = torch.autograd.grad((weights * gram_matrix(features)).sum(), features)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_gram_matrix_gives_its_gradient_in_the_features_layout(layout):
+    """Otherwise every layer below would have to turn it round."""
+    features = random_features(1, 4, 3, 5).contiguous(memory_format=layout).requires_grad_()
+    (gradient,) = torch.autograd.grad(gram_matrix(features).square().sum(), features)
+    assert gradient.stride() == features.stride()
+
+
 def test_style_loss_gradient_is_the_papers_closed_form():
     """Gatys et al. (2016), equation 6, for our normalisation: 4 / (M |A|^2) (G - A) F."""
     features = random_features(1, 4, 3, 5).requires_grad_()
