@@ -50,7 +50,7 @@ def vgg_layers(
     for block, (width, depth) in enumerate(zip(widths, depths, strict=True), start=1):
         for i in range(1, depth + 1):
             yield f"conv{block}_{i}", nn.Conv2d(channels, width, 3, padding=1, padding_mode=padding)
-            yield f"relu{block}_{i}", nn.ReLU(inplace=True)
+            yield f"relu{block}_{i}", nn.ReLU()
             channels = width
         yield f"pool{block}", POOLING[pooling](2)
 
@@ -168,8 +168,7 @@ class Backbone(nn.Module):
         for layer in layers:
             x = self.get_submodule(layer)(x)
             if layer in wanted:
-                # A ReLU works in place: a convolution's features are copied before it comes.
-                features[layer] = x.to(torch.float32, copy=layer.startswith("conv"))
+                features[layer] = x.float()
         return x, features
 
     def arithmetic(self) -> AbstractContextManager[object]:
