@@ -34,7 +34,7 @@ class ChannelProducts(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (features,) = ctx.saved_tensors
         # (G' + G'^T) F mixes the channels of each position: a convolution of one pixel. As such it keeps the features'
-        # layout, and takes half of the time that processors need for a product of so long a matrix.
+        # layout, which the layers below would otherwise have to restore.
         mixes = (gradient + gradient.mT)[..., None, None]
         items = [conv2d(item, mix) for item, mix in zip(features.split(1), mixes, strict=True)]
         return torch.cat(items) if len(items) > 1 else items[0]
