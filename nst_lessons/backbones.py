@@ -42,13 +42,11 @@ class WeightsError(RuntimeError):
     """A network's weights could not be had; the message says what was asked for and what would have done."""
 
 
-def vgg_layers(
-    widths: Sequence[int], depths: Sequence[int], pooling: str, padding: Padding
-) -> Iterator[tuple[str, nn.Module]]:
+def vgg_layers(blocks: Sequence[Sequence[int]], pooling: str, padding: Padding) -> Iterator[tuple[str, nn.Module]]:
     """Yield ``(name, module)`` of a VGG: blocks of 3x3 convolutions with a ReLU each, then a pooling layer."""
     channels = 3
-    for block, (width, depth) in enumerate(zip(widths, depths, strict=True), start=1):
-        for i in range(1, depth + 1):
+    for block, widths in enumerate(blocks, start=1):
+        for i, width in enumerate(widths, start=1):
             yield f"conv{block}_{i}", nn.Conv2d(channels, width, 3, padding=1, padding_mode=padding)
             yield f"relu{block}_{i}", nn.ReLU()
             channels = width
@@ -59,8 +57,8 @@ class Backbone(nn.Module):
     """The convolutional part of a VGG; ``backbone(image, layers)`` gives the features of those layers.
 
     Args:
-        widths: channels of each block, such as ``(64, 128, 256, 512, 512)``.
-        depths: convolutions of each block, such as ``(2, 2, 3, 3, 3)`` for VGG16.
+        blocks: the channels of each block's convolutions; VGG16 is ``[[64] * 2, [128] * 2, [256] * 3, [512] * 3,
+            [512] * 3]``.
         pooling: ``"avg"`` (default, as Gatys et al. recommend) or ``"max"`` (as the networks were trained).
         padding: ``"zeros"`` (as the networks were trained), ``"replicate"``, ``"reflect"`` or ``"circular"``.
         convention: how the network wants its pixels, see `nst_lessons.images.preprocess`.
@@ -73,8 +71,7 @@ class Backbone(nn.Module):
 
     def __init__(
         self,
-        widths: Sequence[int],
-        depths: Sequence[int],
+        blocks: Sequence[Sequence[int]],
         *,
         pooling: str = "avg",
         padding: Padding = "zeros",
@@ -93,7 +90,7 @@ class Backbone(nn.Module):
         self.stride: dict[str, int] = {}
         self.receptive_field: dict[str, int] = {}
         channels, stride, field = 3, 1, 1
-        for layer, module in vgg_layers(widths, depths, pooling, padding):
+        for layer, module in vgg_layers(blocks, pooling, padding):
             self.add_module(layer, module)
             if isinstance(module, nn.Conv2d):
                 channels, field = module.out_channels, field + 2 * stride
@@ -181,7 +178,7 @@ class Backbone(nn.Module):
 
 
 def block_number(layer: str) -> int:
-    """``relu4_2`` is in block 4, and so is ``pool4``."""
+    """``relu4_2`` is in block 4, and so are ``pool4`` and ``conv4_2.weight``."""
     return int(re.findall(r"\d+", layer)[0])
 
 
@@ -223,7 +220,7 @@ def load_backbone(
     name = os.fspath(name or default_backbone())
     weights = name_convolutions(read_weights(name), name)
     backbone = Backbone(
-        *architecture(weights), pooling=pooling, padding=padding, convention=convention, precision=precision
+        architecture(weights), pooling=pooling, padding=padding, convention=convention, precision=precision
     )
     backbone.load_state_dict(weights)
     backbone.requires_grad_(False).eval()
@@ -243,11 +240,10 @@ def default_device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def architecture(weights: Mapping[str, Tensor]) -> tuple[list[int], list[int]]:
-    """Widths and depths of the VGG whose weights are ``{"conv1_1.weight": ..., "conv1_1.bias": ..., ...}``."""
-    widths = [len(tensor) for key, tensor in weights.items() if key.endswith("_1.weight")]
-    blocks = range(1, len(widths) + 1)
-    return widths, [sum(key.startswith(f"conv{n}_") and key.endswith("weight") for key in weights) for n in blocks]
+def architecture(weights: Mapping[str, Tensor]) -> list[list[int]]:
+    """The blocks of the VGG whose weights are ``{"conv1_1.weight": ..., "conv1_1.bias": ..., ...}``, in this order."""
+    kernels = (key for key in weights if key.endswith("weight"))
+    return [[len(weights[key]) for key in block] for _, block in groupby(kernels, key=block_number)]
 
 
 def name_convolutions(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
@@ -286,8 +282,10 @@ def check_is_vgg(weights: Mapping[str, Tensor], source: str) -> None:
     remedy = "a checkpoint of torchvision's vgg11, vgg13, vgg16 or vgg19 (without batch norm) would do"
     if not weights:
         raise WeightsError(f"{source} holds no VGG convolutions; {remedy}")
-    widths, depths = architecture(weights)
-    expected = Backbone(widths, depths).state_dict() if widths and all(depths) else {}
+    for key, tensor in weights.items():
+        if key.endswith("weight") and not (tensor.ndim and tensor.numel()):
+            raise WeightsError(f"{source}: {key} has shape {tuple(tensor.shape)}, no channels; {remedy}")
+    expected = Backbone(architecture(weights)).state_dict()
     if odd := sorted(expected.keys() ^ weights.keys()):
         raise WeightsError(f"{source} is not a plain VGG (see {', '.join(odd)}); {remedy}")
     for key, tensor in weights.items():

@@ -36,8 +36,7 @@ from nst_lessons.files import whole_file
 from nst_lessons.images import ImageError, load_image, preprocess
 from nst_lessons.losses import content_loss, gram_matrix, relative_error, style_loss
 
-WIDTHS = (32, 64, 96, 144, 144)
-DEPTHS = (2, 2, 3, 3, 3)
+BLOCKS = ((32, 32), (64, 64), (96, 96, 96), (144, 144, 144), (144, 144, 144))
 PHOTO_SIZE = 256
 CROP = 128
 HELD_OUT_EVERY = 20
@@ -388,7 +387,7 @@ def main() -> None:
     training = [photo for n, photo in enumerate(photos) if n % HELD_OUT_EVERY]
     print(f"{len(training)} images to train on, {len(held_out)} held out")
     teacher = load_backbone(args.teacher)
-    student = Backbone(WIDTHS, DEPTHS).to(teacher.device)
+    student = Backbone(BLOCKS).to(teacher.device)
     start = load_backbone(args.start) if args.start else None
     maps = distil(student, teacher, training, out=args.out, steps=args.steps, start=start)
     evaluation = random_crops(held_out, 4 * len(held_out), torch.Generator().manual_seed(1))

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
+from torch.nn.functional import conv2d, mse_loss
 
 Features = Mapping[str, Tensor]
 Weights = Mapping[str, float]
@@ -142,9 +142,9 @@ def total_variation(image: Tensor, *, power: float = 1.0) -> Tensor:
     """
     if power < 1:
         raise ValueError(f"power must be at least 1, not {power}")
-    down, across = image.diff(dim=-2).square(), image.diff(dim=-1).square()
     if power == 1:
-        return down.mean() + across.mean()
+        return mse_loss(image[..., 1:, :], image[..., :-1, :]) + mse_loss(image[..., 1:], image[..., :-1])
+    down, across = image.diff(dim=-2).square(), image.diff(dim=-1).square()
     return (down[..., :-1] + across[..., :-1, :]).pow(power).mean()
 
 

@@ -14,7 +14,7 @@ def tiny_backbone() -> Backbone:
     """Two blocks of two convolutions, 4 and 6 channels, random but always the same."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        backbone = Backbone((4, 6), (2, 2))
+        backbone = Backbone([[4, 4], [6, 6]])
     return backbone.requires_grad_(False).eval()
 
 

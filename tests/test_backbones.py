@@ -79,7 +79,7 @@ def test_torchvisions_cache_is_the_real_loading_path(name, torch_home):
 
 
 def test_layer_names_of_vgg19():
-    names = Backbone((2, 2, 2, 2, 2), (2, 2, 4, 4, 4)).layers
+    names = Backbone([[2, 2], [2, 2], [2, 2, 2, 2], [2, 2, 2, 2], [2, 2, 2, 2]]).layers
     assert names[:5] == ("conv1_1", "relu1_1", "conv1_2", "relu1_2", "pool1")
     assert names[-3:] == ("conv5_4", "relu5_4", "pool5")
     assert len(names) == 2 * 16 + 5
@@ -87,11 +87,11 @@ def test_layer_names_of_vgg19():
 
 def test_receptive_fields_and_strides_are_the_published_ones():
     """Receptive fields of VGG16 as in Araujo, Norris and Sim (Distill, 2019): 212 at the last pooling layer."""
-    backbone = Backbone((2, 2, 2, 2, 2), (2, 2, 3, 3, 3))
+    backbone = Backbone([[2, 3], [2, 2], [2, 2, 2], [2, 4, 2], [2, 2, 2]])
     fields = {layer: backbone.receptive_field[layer] for layer in ("conv1_1", "pool1", "relu3_3", "conv5_3", "pool5")}
     assert fields == {"conv1_1": 3, "pool1": 6, "relu3_3": 40, "conv5_3": 196, "pool5": 212}
     assert (backbone.stride["relu4_2"], backbone.stride["pool5"]) == (8, 32)
-    assert backbone.channels["relu1_1"] == 2
+    assert [backbone.channels[layer] for layer in ("relu1_1", "conv1_2", "pool1", "relu4_2")] == [2, 3, 3, 4]
 
 
 def test_receptive_field_against_autograd(tiny_backbone):
@@ -127,7 +127,7 @@ def test_nothing_deeper_than_asked_is_computed(tiny_backbone, small_image):
 def test_pooling_and_padding_are_those_asked_for(small_image):
     def features(**options: str) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
-        return Backbone((4, 6), (2, 2), **options)(small_image, ["relu1_2", "pool1", "conv1_1"])
+        return Backbone([[4, 4], [6, 6]], **options)(small_image, ["relu1_2", "pool1", "conv1_1"])
 
     average, largest = features(pooling="avg"), features(pooling="max")
     torch.testing.assert_close(average["pool1"], nn.functional.avg_pool2d(average["relu1_2"], 2))
@@ -139,7 +139,7 @@ def test_pooling_and_padding_are_those_asked_for(small_image):
 
 def test_convention_is_applied_inside(small_image):
     torch.manual_seed(0)
-    caffe = Backbone((4,), (1,), convention="caffe")
+    caffe = Backbone([[4]], convention="caffe")
     raw = nn.functional.conv2d(preprocess(small_image, "caffe"), caffe.conv1_1.weight, caffe.conv1_1.bias, padding=1)
     torch.testing.assert_close(caffe(small_image, ["conv1_1"])["conv1_1"], raw)
 
@@ -157,7 +157,7 @@ def test_compact_has_vgg16s_thirteen_layers_and_is_scaled_on_photos():
 
     backbone = load_backbone("compact", device="cpu")
     relus = [layer for layer in backbone.layers if layer.startswith("relu")]
-    assert backbone.layers == Backbone((2, 2, 2, 2, 2), (2, 2, 3, 3, 3)).layers
+    assert backbone.layers == Backbone([[2, 2], [2, 2], [2, 2, 2], [2, 2, 2], [2, 2, 2]]).layers
     means = torch.stack(
         [
             torch.stack([f.mean() for f in backbone(load_image(sample(name), 224), relus).values()])
@@ -170,9 +170,9 @@ def test_compact_has_vgg16s_thirteen_layers_and_is_scaled_on_photos():
 
 def test_environment_variable_chooses(monkeypatch, tmp_path):
     path = tmp_path / "tiny.safetensors"
-    safetensors.torch.save_file(Backbone((3, 5), (1, 2)).state_dict(), path)
+    safetensors.torch.save_file(Backbone([[3], [5, 5]]).state_dict(), path)
     monkeypatch.setenv("NST_LESSONS_BACKBONE", str(path))
-    assert load_backbone().layers == Backbone((3, 5), (1, 2)).layers
+    assert load_backbone().layers == Backbone([[3], [5, 5]]).layers
     assert load_backbone("compact").channels["relu1_1"] != 3
 
 
@@ -247,6 +247,12 @@ def broken_checkpoint(kind: str, path: Path) -> Path:
         state = {"fc.weight": torch.ones(2, 2)}
     if kind == "wrong shape":
         state["3.weight"] = torch.ones(128, 63, 3, 3)
+    if kind == "scalar":
+        state["3.weight"] = torch.tensor(1.0)
+    if kind == "no channels":
+        state["3.weight"] = torch.ones(0, 64, 3, 3)
+    if kind == "missing weight":
+        del state["3.weight"]
     if kind == "missing bias":
         del state["3.bias"]
     if kind == "list":
@@ -273,6 +279,9 @@ def broken_checkpoint(kind: str, path: Path) -> Path:
         ("not a VGG", "holds no VGG convolutions"),
         ("batch norm", "not a plain VGG"),
         ("missing bias", r"see conv2_1\.bias"),
+        ("missing weight", "not a plain VGG"),
+        ("scalar", r"conv2_1\.weight has shape \(\), no channels"),
+        ("no channels", r"conv2_1\.weight has shape \(0, 64, 3, 3\), no channels"),
         ("wrong shape", r"conv2_1\.weight has shape \(128, 63, 3, 3\), expected \(128, 64, 3, 3\)"),
     ],
 )

@@ -26,7 +26,7 @@ RELUS = ["relu1_1", "relu1_2", "relu2_1"]
 @pytest.fixture
 def teacher() -> Backbone:
     torch.manual_seed(5)
-    return Backbone((8, 10, 10, 10), (2, 1, 1, 2)).requires_grad_(False)
+    return Backbone([[8, 8], [10], [10], [10, 10]]).requires_grad_(False)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_augmented_images_stay_images(photos):
 
 
 def test_a_student_as_wide_as_its_teacher_starts_as_its_copy(teacher, photos):
-    student = Backbone((8, 10, 10, 10), (2, 1, 1, 2)).requires_grad_(False)
+    student = Backbone([[8, 8], [10], [10], [10, 10]]).requires_grad_(False)
     images = random_crops(photos, 64, torch.Generator().manual_seed(0))
     start_from_teacher(student, teacher, images)
     for layer in RELUS:
@@ -99,11 +99,11 @@ def test_scaling_keeps_the_function_and_sets_the_means(teacher, photos):
 
 
 def test_training_resumes_where_it_was_cut(teacher, photos, tmp_path, capsys):
-    student = Backbone((4, 5, 5, 5), (2, 1, 1, 2))
+    student = Backbone([[4, 4], [5], [5], [5, 5]])
     distil(student, teacher, photos, out=tmp_path / "a.safetensors", steps=10, batch=2, canvases=1)
     saved = torch.load(tmp_path / "a.training", weights_only=True)
     assert saved["step"] == 10
-    again = Backbone((4, 5, 5, 5), (2, 1, 1, 2))
+    again = Backbone([[4, 4], [5], [5], [5, 5]])
     distil(again, teacher, photos, out=tmp_path / "a.safetensors", steps=10, batch=2, canvases=1)
     for key, tensor in again.state_dict().items():
         assert torch.equal(tensor, student.state_dict()[key])
@@ -111,8 +111,8 @@ def test_training_resumes_where_it_was_cut(teacher, photos, tmp_path, capsys):
 
 def test_a_second_round_begins_where_the_first_one_ended(teacher, photos, tmp_path):
     torch.manual_seed(6)
-    first = Backbone((6, 7, 7, 7), (2, 1, 1, 2)).requires_grad_(False)
-    second = Backbone((6, 7, 7, 7), (2, 1, 1, 2))
+    first = Backbone([[6, 6], [7], [7], [7, 7]]).requires_grad_(False)
+    second = Backbone([[6, 6], [7], [7], [7, 7]])
     options = {"steps": 1, "batch": 2, "canvases": 1, "learning_rate": 0.0}
     distil(second, teacher, photos, out=tmp_path / "second.safetensors", start=first, **options)
     images = random_crops(photos, 8, torch.Generator().manual_seed(0))
@@ -125,7 +125,7 @@ def test_a_second_round_begins_where_the_first_one_ended(teacher, photos, tmp_pa
 def test_training_brings_the_held_out_error_down(teacher, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(distillation, "start_from_teacher", lambda *_: None)
     images = random_crops(photos[::6], 12, torch.Generator().manual_seed(9))
-    student = Backbone((6, 8, 8, 8), (2, 1, 1, 2))
+    student = Backbone([[6, 6], [8], [8], [8, 8]])
     options = {"out": tmp_path / "a.safetensors", "batch": 4, "canvases": 1, "learning_rate": 3e-3}
     maps = distil(student, teacher, photos, steps=1, **options)
     before = held_out_errors(student, teacher, maps, images)
@@ -136,7 +136,7 @@ def test_training_brings_the_held_out_error_down(teacher, photos, tmp_path, monk
 
 
 def test_saved_weights_load_as_a_backbone(tmp_path):
-    student = Backbone((4, 5), (1, 2)).to(memory_format=torch.channels_last)
+    student = Backbone([[4], [5, 5]]).to(memory_format=torch.channels_last)
     save_weights(student, tmp_path / "s.safetensors")
     assert load_file(tmp_path / "s.safetensors")["conv1_1.weight"].dtype == torch.float16
     loaded = load_backbone(tmp_path / "s.safetensors", device="cpu")

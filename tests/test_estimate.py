@@ -24,7 +24,7 @@ LAYERS = ["relu1_1", "relu2_1", "conv2_2"]
 
 
 def network(precision: str = "float32") -> Backbone:
-    return Backbone((4, 6), (2, 2), precision=precision).requires_grad_(False)
+    return Backbone([[4, 4], [6, 6]], precision=precision).requires_grad_(False)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

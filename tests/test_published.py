@@ -192,7 +192,7 @@ def test_style_transfer_minimises_the_published_loss(
 
 def scaled_input(network: Backbone, scale: float) -> Backbone:
     """The same network fed pixels `scale` times as large; without biases, so that nothing else changes."""
-    twin = Backbone((4, 6), (2, 2)).double()
+    twin = Backbone([[4, 4], [6, 6]]).double()
     twin.load_state_dict(network.state_dict())
     twin.conv1_1.weight.data *= scale
     return twin
@@ -242,7 +242,7 @@ def test_the_scales_ratio_is_the_field_guides():
 def test_weights_reach_a_network_of_another_width_and_scale(normalisation, monkeypatch, tiny, photo, painting):
     """The publication's network has every channel three times, and larger; both see exactly the same things."""
     copies, factor = 3, 1.7
-    wide = Backbone((4 * copies, 6 * copies), (2, 2)).double()
+    wide = Backbone([[4 * copies] * 2, [6 * copies] * 2]).double()
     scale = 1.0  # of the features, larger and larger
     for name, module in tiny.named_children():
         if isinstance(module, nn.Conv2d):
@@ -295,7 +295,7 @@ def test_a_network_that_is_fed_as_the_write_up_fed_its_own_needs_no_conversion(m
 def test_layers_that_a_network_lacks_are_named(tiny_backbone, small_image):
     with pytest.raises(ValueError, match="unknown layer 'relu3_1'; choose from conv1_1"):
         style_transfer(tiny_backbone, small_image, small_image, recipe=own(content_layers={"relu3_1": 1.0}))
-    deep = Backbone((2, 2, 2), (2, 2, 4))
+    deep = Backbone([[2, 2], [2, 2], [2, 2, 2, 2]])
     with pytest.raises(ValueError, match="vgg16 has no layer 'relu3_4'; choose from conv1_1"):
         style_transfer(deep, small_image, small_image, recipe=own(content_layers={"relu3_4": 1.0}))
 
@@ -485,8 +485,8 @@ def test_without_its_network_the_compact_one_stands_in(cache, pair, capsys):
 
 
 def test_its_own_network_where_it_is_at_hand(cache, pair, capsys):
-    widths, depths = (2, 3, 4, 5, 6), (2, 2, 4, 4, 4)
-    torch.save(Backbone(widths, depths).state_dict(), cache / "vgg19-dcbb9e9d.pth")
+    vgg19 = Backbone([[2] * 2, [3] * 2, [4] * 4, [5] * 4, [6] * 4])
+    torch.save(vgg19.state_dict(), cache / "vgg19-dcbb9e9d.pth")
     assert recipe_network(PUBLISHED["gatys2016"]) == "vgg19"
     result = style_transfer(None, *pair, recipe="gatys2016", steps=2, progress=False)
     assert len(result.history.losses) == 2

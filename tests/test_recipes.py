@@ -262,7 +262,7 @@ def test_only_a_full_size_network_without_a_recipe_starts_warm(photo_and_paintin
 
 
 def test_the_published_networks_are_full_size_and_the_compact_one_is_not():
-    assert recipes.is_full_size(Backbone((64, 128, 256, 512, 512), (1, 1, 1, 1, 1)))
+    assert recipes.is_full_size(Backbone([[64], [128], [256], [512], [512]]))
     assert not recipes.is_full_size(load_backbone("compact"))
 
 
@@ -270,7 +270,7 @@ def test_layers_that_the_compact_network_lacks_are_warmed_up_on_the_network_itse
     photo_and_painting, short_warm_start, monkeypatch
 ):
     monkeypatch.setattr(recipes, "WARM_STEPS", 2)
-    deep = Backbone((4, 4, 4, 4), (1, 1, 1, 4)).requires_grad_(False)
+    deep = Backbone([[4], [4], [4], [4, 4, 4, 4]]).requires_grad_(False)
     seen = []
     deep.register_forward_hook(lambda module, inputs, output: seen.append(tuple(inputs[0].shape[-2:])))
     style_transfer(
@@ -283,7 +283,7 @@ def test_layers_that_the_compact_network_lacks_are_warmed_up_on_the_network_itse
 
 
 def test_an_interrupted_warm_start_ends_the_transfer_with_its_image(photo_and_painting, short_warm_start, monkeypatch):
-    compact, backbone = load_backbone("compact"), Backbone((4, 6, 6, 6, 6), (1, 1, 1, 2, 1)).requires_grad_(False)
+    compact, backbone = load_backbone("compact"), Backbone([[4], [6], [6], [6, 6], [6]]).requires_grad_(False)
     evaluations = []
 
     def interrupt(module, inputs, output):

@@ -87,7 +87,7 @@ def seen_pixels(backbone: Backbone, layer: str, position: tuple[int, int], size:
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_receptive_field_box_is_where_autograd_finds_influence(data: st.DataObject) -> None:
-    backbone = Backbone((2, 3, 2), (2, 1, 2))
+    backbone = Backbone([[2, 2], [3], [2, 2]])
     for name, parameter in backbone.named_parameters():
         # Biases keep every ReLU open, and positive weights let no influence cancel out.
         torch.nn.init.constant_(parameter, 100.0 if name.endswith("bias") else 0.1)
@@ -107,7 +107,7 @@ def test_receptive_field_box_is_where_autograd_finds_influence(data: st.DataObje
 
 
 def test_receptive_field_boxes_of_vgg16_known_by_hand() -> None:
-    vgg16 = Backbone((1, 1, 1, 1, 1), (2, 2, 3, 3, 3))
+    vgg16 = Backbone([[1, 1], [1, 1], [1, 1, 1], [1, 1, 1], [1, 1, 1]])
     assert receptive_field_box(vgg16, "conv1_1", (100, 50), (200, 300)) == (99, 49, 102, 52)
     assert receptive_field_box(vgg16, "pool1", (50, 50), (200, 300)) == (98, 98, 104, 104)  # 6 x 6 around 2 x 2
     top, left, bottom, right = receptive_field_box(vgg16, "relu5_3", (30, 20), (1000, 700))
@@ -167,7 +167,7 @@ def test_maximising_raises_the_activation_tenfold_and_leaves_the_start_alone(tin
 
 
 def test_maximising_finds_the_colour_that_a_filter_looks_for() -> None:
-    backbone = Backbone((2,), (1,), convention="torchvision")
+    backbone = Backbone([[2]], convention="torchvision")
     with torch.no_grad():
         backbone.conv1_1.weight.zero_()
         backbone.conv1_1.weight[1, :, 1, 1] = torch.tensor([1.0, -1.0, 0.5])  # red and blue, no green

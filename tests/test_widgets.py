@@ -49,7 +49,7 @@ def five_blocks() -> Backbone:
     """A network with the blocks and layers of VGG16's first two rows, 3 to 7 channels."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        backbone = Backbone((3, 4, 5, 6, 7), (2, 2, 2, 2, 2))
+        backbone = Backbone([[3, 3], [4, 4], [5, 5], [6, 6], [7, 7]])
     return backbone.requires_grad_(False).eval()
 
 
