@@ -36,12 +36,12 @@ from nst_lessons.files import whole_file
 from nst_lessons.images import ImageError, load_image, preprocess
 from nst_lessons.losses import content_loss, gram_matrix, relative_error, style_loss
 
-BLOCKS = ((32, 32), (64, 64), (96, 96, 96), (144, 144, 144), (144, 144, 144))
+BLOCKS = ((16, 32), (64, 64), (80, 80, 80), (128, 128, 128), (128, 128, 128))
 PHOTO_SIZE = 256
 CROP = 128
 HELD_OUT_EVERY = 20
 SAMPLED_POSITIONS = 1024  # of each image
-GRAM_WEIGHT = 0.5
+GRAM_WEIGHT = 1.0
 CANVAS_LIFE = 120
 LEAVES = 300
 SAVE_EVERY = 200
@@ -145,7 +145,7 @@ class Canvases:
         with half_precision():
             features = student(self.images, [*content, *style_layers])
         features = {layer: f.float() for layer, f in features.items()}
-        loss = content_loss(features, content) + 3 * style_loss(features, grams)
+        loss = content_loss(features, content) + style_loss(features, grams, weights=dict.fromkeys(grams, 3.0))
         (self.images.grad,) = torch.autograd.grad(loss, [self.images])
         self.optimizer.step()
         with torch.no_grad():
@@ -288,10 +288,10 @@ def distil(
     photos: list[Tensor],
     *,
     out: Path,
-    steps: int = 3000,
-    batch: int = 5,
-    canvases: int = 3,
-    learning_rate: float = 3e-4,
+    steps: int = 9000,
+    batch: int = 4,
+    canvases: int = 4,
+    learning_rate: float = 5e-4,
     seed: int = 0,
     start: Backbone | None = None,
 ) -> Maps:
@@ -377,7 +377,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True, help="a folder of photos (and paintings)")
     parser.add_argument("--teacher", default="vgg16", help="vgg16, vgg19 or the path of a checkpoint")
     parser.add_argument("--out", type=Path, required=True, help="where to write the .safetensors")
-    parser.add_argument("--steps", type=int, default=3000, help="of Adam (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=9000, help="of Adam (default: %(default)s)")
     parser.add_argument(
         "--start", type=Path, help="begin as this network, as far as the widths allow, not as the teacher"
     )
