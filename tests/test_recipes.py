@@ -250,14 +250,16 @@ def test_a_warm_start_is_a_head_start_and_not_counted(photo_and_painting, short_
 def test_only_a_full_size_network_without_a_recipe_starts_warm(photo_and_painting, monkeypatch):
     calls = []
     monkeypatch.setattr(recipes, "warmed_up", lambda image, *_, **__: calls.append(1) or Result(image, History(), ""))
-    monkeypatch.setattr(recipes, "FULL_SIZE_CHANNELS", 145)
-    style_transfer(load_backbone("compact"), *photo_and_painting, steps=1, progress=False)
+    backbone = load_backbone("compact")
+    widest = max(backbone.channels.values())
+    monkeypatch.setattr(recipes, "FULL_SIZE_CHANNELS", widest + 1)
+    style_transfer(backbone, *photo_and_painting, steps=1, progress=False)
     assert not calls
-    monkeypatch.setattr(recipes, "FULL_SIZE_CHANNELS", 144)
-    style_transfer(load_backbone("compact"), *photo_and_painting, steps=1, progress=False)
+    monkeypatch.setattr(recipes, "FULL_SIZE_CHANNELS", widest)
+    style_transfer(backbone, *photo_and_painting, steps=1, progress=False)
     assert len(calls) == 1
-    style_transfer(load_backbone("compact"), *photo_and_painting, steps=1, warm_start=False, progress=False)
-    style_transfer(load_backbone("compact"), *photo_and_painting, steps=1, recipe="shrimal", progress=False)
+    style_transfer(backbone, *photo_and_painting, steps=1, warm_start=False, progress=False)
+    style_transfer(backbone, *photo_and_painting, steps=1, recipe="shrimal", progress=False)
     assert len(calls) == 1
 
 
