@@ -184,7 +184,16 @@ def telling_channels(features: Tensor, count: int) -> list[int]:
 
 @torch.no_grad()
 def start_from_teacher(student: Backbone, teacher: Backbone, images: Tensor) -> None:
-    """Fit each of the student's convolutions, in closed form, to the teacher's most telling channels."""
+    """Fit each of the student's convolutions, in closed form, to the teacher's most telling channels.
+
+    Raises:
+        ValueError: where the student is wider than the teacher.
+    """
+    for layer, channels in student.channels.items():
+        if channels > teacher.channels[layer]:
+            raise ValueError(
+                f"{layer} of the student has {channels} channels, of its start only {teacher.channels[layer]}"
+            )
     inputs_of = dict(zip(student.layers, ("", *student.layers), strict=False))
     for conv in tqdm([layer for layer in student.layers if layer.startswith("conv")], desc="closed form"):
         previous = inputs_of[conv]

@@ -87,6 +87,12 @@ def test_a_student_as_wide_as_its_teacher_starts_as_its_copy(teacher, photos):
         assert (found - expected).square().mean() < 1e-3 * expected.square().mean(), layer
 
 
+def test_a_student_wider_than_its_teacher_is_refused(teacher, photos):
+    images = random_crops(photos, 2, torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="conv1_2 of the student has 9 channels, of its start only 8"):
+        start_from_teacher(Backbone([[8, 9], [10], [10], [10, 10]]), teacher, images)
+
+
 def test_scaling_keeps_the_function_and_sets_the_means(teacher, photos):
     images = random_crops(photos, 8, torch.Generator().manual_seed(0))
     before = teacher(images, teacher.layers)
