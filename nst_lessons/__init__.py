@@ -5,7 +5,8 @@ The house, from the ground up (a module imports only those above it):
     files         whole_file: written whole or not at all
     samples       the bundled photos, and style images that the package paints itself
     images        files, URLs, bytes, PIL <-> tensors (1, 3, H, W) in [0, 1]; preprocess and deprocess
-    backbones     backbone(image, layers) -> {layer: features}; load_backbone("compact" | "vgg16" | "vgg19" | path)
+    network       Backbone: backbone(image, layers) -> {layer: features}
+    weight_files  load_backbone("compact" | "vgg16" | "vgg19" | path): reading, downloading, hashes
     losses        gram_matrix, content_loss, style_loss, total_variation; the published normalisations
     optimize      optimize_image, the rules that stop it, and checkpoints
     published     the published recipes by name, and their weights in our units
@@ -18,7 +19,6 @@ The house, from the ground up (a module imports only those above it):
     __main__      nst-lessons: lab, transfer, doctor, fetch
 """
 
-from nst_lessons.backbones import Backbone, WeightsError, load_backbone
 from nst_lessons.images import (
     ImageError,
     deprocess,
@@ -30,15 +30,9 @@ from nst_lessons.images import (
     save_image,
     to_pil,
 )
-from nst_lessons.losses import (
-    NORMALISATIONS,
-    content_loss,
-    convert_weights,
-    gram_matrix,
-    mean_and_deviation,
-    style_loss,
-    total_variation,
-)
+from nst_lessons.losses import content_loss, gram_matrix, mean_and_deviation, style_loss, total_variation
+from nst_lessons.network import Backbone
+from nst_lessons.normalisations import NORMALISATIONS, convert_weights
 from nst_lessons.optimize import (
     CheckpointError,
     History,
@@ -52,6 +46,7 @@ from nst_lessons.optimize import (
 from nst_lessons.published import PUBLISHED, Recipe, recipe_table
 from nst_lessons.recipes import apply_style_transfer, reconstruct_content, reconstruct_style, style_transfer
 from nst_lessons.samples import PAINTINGS, PHOTOS, sample
+from nst_lessons.weight_files import WeightsError, load_backbone
 
 __version__ = "0.1.0"
 

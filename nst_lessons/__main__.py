@@ -35,7 +35,14 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from nst_lessons import PAINTINGS, PHOTOS, ImageError, __version__
-from nst_lessons.backbones import (
+from nst_lessons.estimate import duration, run_seconds
+from nst_lessons.files import whole_file
+from nst_lessons.images import SUFFIXES, load_image, save_image
+from nst_lessons.optimize import OPTIMIZERS, optimize_image
+from nst_lessons.published import PUBLISHED, find_recipe, recipe_network
+from nst_lessons.recipes import PAINTING_SCALE, STARTS, apply_style_transfer, style_transfer
+from nst_lessons.samples import sample
+from nst_lessons.weight_files import (
     DOWNLOAD_MEGABYTES,
     DOWNLOADS,
     WeightsError,
@@ -48,13 +55,6 @@ from nst_lessons.backbones import (
     sha256,
     weights_file,
 )
-from nst_lessons.estimate import duration, run_seconds
-from nst_lessons.files import whole_file
-from nst_lessons.images import SUFFIXES, load_image, save_image
-from nst_lessons.optimize import OPTIMIZERS, optimize_image
-from nst_lessons.published import PUBLISHED, find_recipe, recipe_network
-from nst_lessons.recipes import PAINTING_SCALE, STARTS, apply_style_transfer, style_transfer
-from nst_lessons.samples import sample
 
 PACKAGED_LESSONS = Path(__file__).parent / "notebooks"  # in an installed wheel
 CLONED_LESSONS = Path(__file__).parents[1] / "notebooks"  # in a clone

@@ -18,10 +18,10 @@ import psutil
 import torch
 from torch import Tensor
 
-from nst_lessons import backbones
-from nst_lessons.backbones import Backbone, block_number
+from nst_lessons import network
 from nst_lessons.images import resize
 from nst_lessons.losses import gram_matrix
+from nst_lessons.network import Backbone, block_number
 from nst_lessons.optimize import remembered_pairs
 
 LONG_SECONDS = 20.0  # a shorter run is over before anybody has read how long it takes
@@ -113,7 +113,7 @@ def kept(layers: Iterable[str]) -> list[str]:
 
 def recomputes(size: Size) -> bool:
     """Whether a backbone computes the activations of an image of ``(H, W)`` twice rather than keep them."""
-    return size[0] * size[1] > backbones.RECOMPUTED_FROM
+    return size[0] * size[1] > network.RECOMPUTED_FROM
 
 
 def target_bytes(backbone: Backbone, size: Size, layers: Iterable[str]) -> int:

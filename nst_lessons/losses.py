@@ -9,8 +9,7 @@ Gatys, Ecker and Bethge, "Image Style Transfer Using Convolutional Neural Networ
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +17,6 @@ from torch.nn.functional import conv2d, mse_loss
 
 Features = Mapping[str, Tensor]
 Weights = Mapping[str, float]
-Term = Literal["content", "style"]
 
 
 class ChannelProducts(torch.autograd.Function):
@@ -146,98 +144,6 @@ def total_variation(image: Tensor, *, power: float = 1.0) -> Tensor:
         return mse_loss(image[..., 1:, :], image[..., :-1, :]) + mse_loss(image[..., 1:], image[..., :-1])
     down, across = image.diff(dim=-2).square(), image.diff(dim=-1).square()
     return (down[..., :-1] + across[..., :-1, :]).pow(power).mean()
-
-
-class LayerSize(NamedTuple):
-    """What a published loss may be divided by, at one layer."""
-
-    channels: int  # N
-    positions: int  # M, height times width of the features
-    pixels: int  # height times width of the image
-    energy: float  # |t|^2 of the target: the photo's features, or the painting's F F^T (not divided by M)
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """What stands before ``|F - P|^2`` (content) and ``|F F^T - A A^T|^2`` (style) at a layer."""
-
-    content: Callable[[LayerSize], float]
-    style: Callable[[LayerSize], float]
-    source: str
-
-
-def one_by_energy(size: LayerSize) -> float:
-    return 1 / max(size.energy, torch.finfo(torch.float32).tiny)
-
-
-def one_by_mean(size: LayerSize) -> float:
-    return 1 / (size.channels * size.positions)
-
-
-NORMALISATIONS = {
-    "relative": Normalisation(
-        content=one_by_energy,
-        style=one_by_energy,
-        source="this package: the squared difference by the squared target",
-    ),
-    "paper": Normalisation(
-        content=lambda size: 1 / 2,
-        style=lambda size: 1 / (4 * size.channels**2 * size.positions**2),
-        source="Gatys et al. (2016), equations 1 and 4: half the sum; Gram matrix not divided",
-    ),
-    "authors": Normalisation(
-        content=one_by_mean,
-        style=lambda size: 1 / (size.channels**2 * size.positions**2),
-        source="Gatys' own PyTorch code, TensorFlow's tutorial: means; Gram matrix / M",
-    ),
-    "johnson": Normalisation(
-        content=one_by_mean,
-        style=lambda size: 1 / (size.channels**4 * size.positions**2),
-        source="Johnson's neural-style, PyTorch's tutorial, d2l: means; Gram matrix / (N M)",
-    ),
-    "gordic": Normalisation(
-        content=one_by_mean,
-        style=lambda size: 1 / (size.channels**2 * size.positions**2),
-        source="Gordic's pytorch-neural-style-transfer: content mean, style sum; Gram matrix / (N M)",
-    ),
-    "udacity": Normalisation(
-        content=one_by_mean,
-        style=lambda size: 1 / (size.channels**3 * size.positions),
-        source="Udacity's PyTorch course: means; Gram matrix not divided, its loss / (N M)",
-    ),
-    "keras": Normalisation(
-        content=lambda size: 1.0,
-        style=lambda size: 1 / (4 * 3**2 * size.pixels**2),
-        source="Keras' example: sums; the image's 3 channels and pixels stand for N and M at every layer",
-    ),
-}
-
-
-def convert_weights(
-    weights: Weights, sizes: Mapping[str, LayerSize], term: Term, *, source: str, to: str = "relative"
-) -> dict[str, float]:
-    """Weights that give the same loss, and so the same gradient, under another normalisation.
-
-    A loss is ``weight * factor * |x - t|^2`` at each layer, so ``new weight = weight * factor / new factor``.
-
-    Args:
-        weights: ``{layer: w}`` as published.
-        sizes: ``{layer: LayerSize}``, at least the weights' layers, for the term that is meant.
-        term: ``"content"`` or ``"style"``.
-        source: which of `NORMALISATIONS` the weights were published for.
-        to: which of `NORMALISATIONS` they shall serve; `content_loss` and `style_loss` are ``"relative"``.
-
-    Returns:
-        ``{layer: w}``.
-
-    Raises:
-        ValueError: for an unknown normalisation.
-    """
-    for name in (source, to):
-        if name not in NORMALISATIONS:
-            raise ValueError(f"unknown normalisation {name!r}; choose from {', '.join(NORMALISATIONS)}")
-    factor, new_factor = (getattr(NORMALISATIONS[name], term) for name in (source, to))
-    return {layer: weight * factor(sizes[layer]) / new_factor(sizes[layer]) for layer, weight in weights.items()}
 
 
 def check_match(features: Features, target: Features, weights: Weights) -> None:

@@ -21,10 +21,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nst_lessons.backbones import Backbone, cached_weights, default_backbone
 from nst_lessons.images import STD, deprocess, resize
-from nst_lessons.losses import LayerSize, Weights, convert_weights, gram_matrix
+from nst_lessons.losses import Weights, gram_matrix
+from nst_lessons.network import Backbone
+from nst_lessons.normalisations import LayerSize, convert_weights
 from nst_lessons.optimize import loss_below
+from nst_lessons.weight_files import cached_weights, default_backbone
 
 PIXEL_LEVELS = 255
 # What a network's features grow by when it is fed Caffe's pixels, 0 to 255 minus the mean, instead of torchvision's,

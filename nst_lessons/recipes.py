@@ -19,12 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nst_lessons.backbones import Backbone, load_backbone
 from nst_lessons.estimate import announce
 from nst_lessons.images import MEAN, ImageSource, load_image, noise_like, per_channel, resize
 from nst_lessons.losses import content_loss, gram_matrix, style_loss, total_variation
+from nst_lessons.network import Backbone
 from nst_lessons.optimize import LossFunction, Result, optimize_image
 from nst_lessons.published import Recipe, find_recipe, recipe_network, shaped_painting, transfer_settings
+from nst_lessons.weight_files import load_backbone
 
 Layers = Iterable[str] | Mapping[str, float]
 

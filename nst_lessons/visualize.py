@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from nst_lessons.backbones import Backbone
 from nst_lessons.images import noise_like, per_channel, resize
 from nst_lessons.losses import relative_error, total_variation
+from nst_lessons.network import Backbone
 from nst_lessons.optimize import Result, optimize_image
 
 OCTAVE = 1.5

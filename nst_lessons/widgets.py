@@ -24,13 +24,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from nst_lessons.backbones import Backbone, load_backbone
 from nst_lessons.images import MEAN, ImageError, deprocess, load_image, per_channel, preprocess, resize
+from nst_lessons.network import Backbone
 from nst_lessons.optimize import History, Result, Step
 from nst_lessons.plots import to_png
 from nst_lessons.recipes import CONTENT_LAYERS, PAINTING_SCALE, style_transfer
 from nst_lessons.samples import PAINTINGS, PHOTOS, sample
 from nst_lessons.visualize import activation_overlay, layer_sensitivity, receptive_field_box, top_channels
+from nst_lessons.weight_files import load_backbone
 
 Panels: TypeAlias = Mapping[str, Tensor]
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from nst_lessons import (
     Backbone,
-    backbones,
     estimate,
     gram_matrix,
+    network,
     reconstruct_content,
     reconstruct_style,
     style_transfer,
@@ -23,13 +23,13 @@ from nst_lessons.optimize import LBFGS_HISTORY
 LAYERS = ["relu1_1", "relu2_1", "conv2_2"]
 
 
-def network(precision: str = "float32") -> Backbone:
+def seeded(precision: str = "float32") -> Backbone:
     return Backbone([[4, 4], [6, 6]], precision=precision).requires_grad_(False)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_activations_are_those_that_autograd_keeps(precision, bytes_kept):
-    backbone, size = network(precision), (48, 64)
+    backbone, size = seeded(precision), (48, 64)
     each = {"float32": 4, "bfloat16": 2}[precision]
     full, quarter = 48 * 64, 24 * 32
     # relu1_1, relu1_2, pool1, relu2_1; and the image that goes into the first convolution.
@@ -42,22 +42,22 @@ def test_activations_are_those_that_autograd_keeps(precision, bytes_kept):
 
 
 def test_odd_sizes_are_rounded_down_as_pooling_does():
-    assert estimate.features_bytes(network(), (13, 17), ["relu1_1", "relu2_1"]) == [4 * 4 * 13 * 17, 4 * 6 * 6 * 8]
+    assert estimate.features_bytes(seeded(), (13, 17), ["relu1_1", "relu2_1"]) == [4 * 4 * 13 * 17, 4 * 6 * 6 * 8]
 
 
 def test_a_single_convolution_has_a_price():
-    assert run_bytes(network(), (48, 64), ["conv1_1"]) < run_bytes(network(), (48, 64), ["relu1_1"])
+    assert run_bytes(seeded(), (48, 64), ["conv1_1"]) < run_bytes(seeded(), (48, 64), ["relu1_1"])
 
 
 def test_keras_names_cost_what_their_aliases_cost():
-    assert step_bytes(network(), (48, 64), ["block2_conv1"]) == step_bytes(network(), (48, 64), ["relu2_1"])
+    assert step_bytes(seeded(), (48, 64), ["block2_conv1"]) == step_bytes(seeded(), (48, 64), ["relu2_1"])
 
 
 def test_recomputing_costs_less_memory_and_more_time(monkeypatch):
     monkeypatch.setattr(estimate, "one_step", lambda *args: 0.1)
-    backbone, image = network(), torch.rand(1, 3, 200, 300)
+    backbone, image = seeded(), torch.rand(1, 3, 200, 300)
     kept, fast = step_bytes(backbone, (200, 300), LAYERS), run_seconds(backbone, image, LAYERS, 10)
-    monkeypatch.setattr(backbones, "RECOMPUTED_FROM", 0)
+    monkeypatch.setattr(network, "RECOMPUTED_FROM", 0)
     assert step_bytes(backbone, (200, 300), LAYERS) < kept
     assert run_seconds(backbone, image, LAYERS, 10) == pytest.approx(1.5 * fast)
 
@@ -67,7 +67,7 @@ sides = st.integers(16, 900)
 
 @given(height=sides, width=sides, more=st.integers(0, 100), optimizer=st.sampled_from(["adam", "lbfgs", "scipy"]))
 def test_more_pixels_never_cost_less(height, width, more, optimizer):
-    backbone = network()
+    backbone = seeded()
     smaller = run_bytes(backbone, (height, width), LAYERS, optimizer=optimizer)
     assert run_bytes(backbone, (height + more, width), LAYERS, optimizer=optimizer) >= smaller
     painting = (height + more, width)
@@ -75,25 +75,25 @@ def test_more_pixels_never_cost_less(height, width, more, optimizer):
 
 
 def test_targets_hold_the_first_features_and_two_activations_or_all_features():
-    backbone, full, quarter = network(), 48 * 64, 24 * 32
+    backbone, full, quarter = seeded(), 48 * 64, 24 * 32
     assert estimate.target_bytes(backbone, (48, 64), ["relu1_1"]) == 4 * (4 * full + 2 * 4 * full)
     every = [layer for layer in backbone.layers if not layer.startswith("pool")]
     assert estimate.target_bytes(backbone, (48, 64), every) == 4 * (4 * 4 * full + 4 * 6 * quarter)
 
 
 def test_a_large_painting_counts():
-    small = run_bytes(network(), (32, 32), LAYERS, optimizer="adam")
-    assert run_bytes(network(), (32, 32), LAYERS, painting_size=(640, 640), optimizer="adam") > 20 * small
+    small = run_bytes(seeded(), (32, 32), LAYERS, optimizer="adam")
+    assert run_bytes(seeded(), (32, 32), LAYERS, painting_size=(640, 640), optimizer="adam") > 20 * small
 
 
 def test_an_optimiser_that_remembers_costs_more():
-    adam, lbfgs = (run_bytes(network(), (64, 48), LAYERS, optimizer=name) for name in ("adam", "lbfgs"))
+    adam, lbfgs = (run_bytes(seeded(), (64, 48), LAYERS, optimizer=name) for name in ("adam", "lbfgs"))
     assert lbfgs - adam == (2 * LBFGS_HISTORY + 15 - 2) * 3 * 64 * 48 * 4
 
 
 @given(free=st.floats(1e5, 1e8), height=sides, width=sides)
 def test_the_largest_size_fits_and_the_next_does_not(free, height, width):
-    backbone, size = network(), (height, width)
+    backbone, size = seeded(), (height, width)
     side = largest_side(backbone, size, LAYERS, free, painting_size=size, optimizer="adam")
 
     def fits(side: int) -> bool:
@@ -125,17 +125,17 @@ def test_time_is_scaled_by_pixels_and_steps(monkeypatch):
         return 0.1
 
     monkeypatch.setattr(estimate, "one_step", one_step)
-    assert run_seconds(network(), torch.rand(1, 3, 200, 300), LAYERS, 10) == pytest.approx(0.1 * 4 * 10)
+    assert run_seconds(seeded(), torch.rand(1, 3, 200, 300), LAYERS, 10) == pytest.approx(0.1 * 4 * 10)
     assert timed == [(100, 150)]  # a short run: one trial is enough
-    assert run_seconds(network(), torch.rand(1, 3, 200, 300), LAYERS, 100) == pytest.approx(0.1 * 4 * 100)
+    assert run_seconds(seeded(), torch.rand(1, 3, 200, 300), LAYERS, 100) == pytest.approx(0.1 * 4 * 100)
     assert timed == [(100, 150)] * (2 + estimate.TRIALS)
-    assert run_seconds(network(), torch.rand(1, 3, 40, 50), LAYERS, 2) == pytest.approx(0.2)
-    run_seconds(network(), torch.rand(1, 3, 600, 1200), LAYERS, 1)
+    assert run_seconds(seeded(), torch.rand(1, 3, 40, 50), LAYERS, 2) == pytest.approx(0.2)
+    run_seconds(seeded(), torch.rand(1, 3, 600, 1200), LAYERS, 1)
     assert timed[-2:] == [(40, 50), (128, 256)]
 
 
 def test_a_real_measurement_is_a_time():
-    assert 0 < run_seconds(network(), torch.rand(1, 3, 64, 80), LAYERS, 1) < 60
+    assert 0 < run_seconds(seeded(), torch.rand(1, 3, 64, 80), LAYERS, 1) < 60
 
 
 RUNS = {

@@ -18,7 +18,8 @@ from nst_lessons import (
     style_loss,
     total_variation,
 )
-from nst_lessons.losses import LayerSize, relative_error
+from nst_lessons.losses import relative_error
+from nst_lessons.normalisations import LayerSize
 
 
 def random_features(*shape: int, seed: int = 0) -> torch.Tensor:

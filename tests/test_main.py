@@ -29,7 +29,6 @@ import nst_lessons
 from nst_lessons import __main__ as command_line
 from nst_lessons import (
     apply_style_transfer,
-    backbones,
     estimate,
     load_image,
     optimize_image,
@@ -37,6 +36,7 @@ from nst_lessons import (
     sample,
     style_transfer,
     to_pil,
+    weight_files,
 )
 from nst_lessons.__main__ import main
 from nst_lessons.files import whole_file
@@ -581,7 +581,9 @@ def server(tmp_path, monkeypatch) -> Iterator[Path]:
     (folder / "weights.pth").rename(folder / name)
     handler = partial(SimpleHTTPRequestHandler, directory=folder)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        monkeypatch.setitem(backbones.DOWNLOADS, "vgg16", weights_at(f"http://127.0.0.1:{server.server_port}/{name}"))
+        monkeypatch.setitem(
+            weight_files.DOWNLOADS, "vgg16", weights_at(f"http://127.0.0.1:{server.server_port}/{name}")
+        )
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield folder
         server.shutdown()
@@ -628,7 +630,7 @@ def test_fetch_on_a_dead_network(cache, monkeypatch, capsys):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/vgg19-dcbb9e9d.pth"
-    monkeypatch.setitem(backbones.DOWNLOADS, "vgg19", weights_at(url))
+    monkeypatch.setitem(weight_files.DOWNLOADS, "vgg19", weights_at(url))
     assert main(["fetch", "vgg19"]) == 2
     error = capsys.readouterr().err
     assert "could not download the weights of vgg19" in error
@@ -640,7 +642,7 @@ def test_fetch_on_a_dead_network(cache, monkeypatch, capsys):
 def test_doctor_tells_what_there_is(cache, server, monkeypatch, capsys):
     monkeypatch.setitem(command_line.DEFAULTS, "size", 32)
     assert main(["fetch", "vgg16"]) == 0
-    (cache / Path(backbones.DOWNLOADS["vgg19"].url).name).write_bytes(b"half a download")
+    (cache / Path(weight_files.DOWNLOADS["vgg19"].url).name).write_bytes(b"half a download")
     capsys.readouterr()
     assert main(["doctor"]) == 0
     found = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())

@@ -38,8 +38,8 @@ from nst_lessons import (
     style_transfer,
     total_variation,
 )
-from nst_lessons.backbones import Padding
 from nst_lessons.images import to_pil
+from nst_lessons.network import Padding
 from nst_lessons.optimize import SPRING
 from nst_lessons.plots import INK, LABEL_SIZE, finish, grid
 from nst_lessons.visualize import maximise_activation

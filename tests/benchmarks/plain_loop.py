@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.vgg import cfgs, make_layers
 
-from nst_lessons.backbones import default_device, read_weights
+from nst_lessons.weight_files import default_device, read_weights
 
 CONFIGURATIONS = {"vgg16": "D", "vgg19": "E"}
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])

@@ -42,8 +42,9 @@ from nst_lessons import (
     style_transfer,
     total_variation,
 )
-from nst_lessons.backbones import Precision, default_device
+from nst_lessons.network import Precision
 from nst_lessons.recipes import CONTENT_LAYERS, STYLE_LAYERS, content_target, style_target
+from nst_lessons.weight_files import default_device
 
 PAIRS = [(PHOTOS[(n + 1) % len(PHOTOS)], painting) for n, painting in enumerate(PAINTINGS)]
 

@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from nst_lessons import Backbone, distillation, load_backbone, noise_like, save_image
-from nst_lessons.distillation import (
+from tools.distil import (
     as_rows,
     augment,
     distil,

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from torchvision.models import vgg11, vgg11_bn, vgg16, vgg19
 
-from nst_lessons import Backbone, WeightsError, backbones, deprocess, load_backbone, preprocess
-from nst_lessons.backbones import cached_weights, multiplies_bfloat16, read_weights
+from nst_lessons import Backbone, WeightsError, deprocess, load_backbone, network, preprocess
+from nst_lessons.network import multiplies_bfloat16
+from nst_lessons.weight_files import cached_weights, read_weights
 
 NETWORKS = {"vgg16": vgg16, "vgg19": vgg19}
 
@@ -359,7 +360,7 @@ def test_recomputing_activations_saves_memory_and_changes_nothing(precision, mon
     backbone = load_backbone("compact", device="cpu", precision=precision)
     kept, gradient = features_and_gradient(backbone, image)
     kept_bytes = bytes_kept(backbone, image, ["relu5_1"])
-    monkeypatch.setattr(backbones, "RECOMPUTED_FROM", 32 * 50)
+    monkeypatch.setattr(network, "RECOMPUTED_FROM", 32 * 50)
     again, same_gradient = features_and_gradient(backbone, image)
     assert all(torch.equal(kept[layer], again[layer]) for layer in kept)
     assert torch.equal(gradient, same_gradient)

@@ -31,10 +31,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm, trange
 
-from nst_lessons.backbones import Backbone, load_backbone
 from nst_lessons.files import whole_file
 from nst_lessons.images import ImageError, load_image, preprocess
 from nst_lessons.losses import content_loss, gram_matrix, relative_error, style_loss
+from nst_lessons.network import Backbone
+from nst_lessons.weight_files import load_backbone
 
 BLOCKS = ((16, 32), (64, 64), (80, 80, 80), (128, 128, 128), (128, 128, 128))
 PHOTO_SIZE = 256

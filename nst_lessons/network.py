@@ -1,0 +1,176 @@
+"""The network: a VGG that turns an image into features, ``{layer name: (B, C, H, W)}``.
+
+Layer names are the literature's: ``conv4_2`` is before the ReLU, ``relu4_2`` after it, ``pool4`` closes
+block 4. Keras fuses the activation into its convolutions, so its ``block4_conv2`` is an alias of ``relu4_2``.
+
+Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (2015).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from itertools import groupby
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as recompute_backward
+
+from nst_lessons.images import preprocess
+
+# Gatys et al. (2016), section 2, found that average pooling gives slightly more appealing results.
+POOLING = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
+Padding = Literal["zeros", "reflect", "replicate", "circular"]
+Precision = Literal["auto", "float32", "bfloat16"]
+RECOMPUTED_FROM = 1024 * 1024  # pixels; a smaller image's activations fit into any laptop's memory
+
+
+def vgg_layers(blocks: Sequence[Sequence[int]], pooling: str, padding: Padding) -> Iterator[tuple[str, nn.Module]]:
+    """Yield ``(name, module)`` of a VGG: blocks of 3x3 convolutions with a ReLU each, then a pooling layer."""
+    channels = 3
+    for block, widths in enumerate(blocks, start=1):
+        for i, width in enumerate(widths, start=1):
+            yield f"conv{block}_{i}", nn.Conv2d(channels, width, 3, padding=1, padding_mode=padding)
+            yield f"relu{block}_{i}", nn.ReLU()
+            channels = width
+        yield f"pool{block}", POOLING[pooling](2)
+
+
+class Backbone(nn.Module):
+    """The convolutional part of a VGG; ``backbone(image, layers)`` gives the features of those layers.
+
+    Args:
+        blocks: the channels of each block's convolutions; VGG16 is ``[[64] * 2, [128] * 2, [256] * 3, [512] * 3,
+            [512] * 3]``.
+        pooling: ``"avg"`` (default, as Gatys et al. recommend) or ``"max"`` (as the networks were trained).
+        padding: ``"zeros"`` (as the networks were trained), ``"replicate"``, ``"reflect"`` or ``"circular"``.
+        convention: how the network wants its pixels, see `nst_lessons.images.preprocess`.
+        precision: of the activations: ``"float32"``, ``"bfloat16"``, or ``"auto"``, bfloat16 where the hardware
+            multiplies it. The features handed out are float32, and so is all arithmetic of losses.
+
+    Raises:
+        ValueError: for an unknown pooling, padding or precision.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[Sequence[int]],
+        *,
+        pooling: str = "avg",
+        padding: Padding = "zeros",
+        convention: str = "torchvision",
+        precision: Precision = "float32",
+    ) -> None:
+        super().__init__()
+        if pooling not in POOLING:
+            raise ValueError(f"unknown pooling {pooling!r}; choose from {', '.join(POOLING)}")
+        if padding not in get_args(Padding):
+            raise ValueError(f"unknown padding {padding!r}; choose from {', '.join(get_args(Padding))}")
+        if precision not in get_args(Precision):
+            raise ValueError(f"unknown precision {precision!r}; choose from {', '.join(get_args(Precision))}")
+        self.convention, self.precision = convention, precision
+        self.channels: dict[str, int] = {}
+        self.stride: dict[str, int] = {}
+        self.receptive_field: dict[str, int] = {}
+        channels, stride, field = 3, 1, 1
+        for layer, module in vgg_layers(blocks, pooling, padding):
+            self.add_module(layer, module)
+            if isinstance(module, nn.Conv2d):
+                channels, field = module.out_channels, field + 2 * stride
+            elif layer.startswith("pool"):
+                field, stride = field + stride, 2 * stride
+            self.channels[layer], self.stride[layer], self.receptive_field[layer] = channels, stride, field
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """All layer names, from the pixels inwards."""
+        return tuple(self.channels)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights live; an image is moved there before the first layer."""
+        return next(self.parameters()).device
+
+    def layers_by_block(self, kind: str, i: int) -> list[str]:
+        """One layer of each block, such as ``("relu", 1) -> ["relu1_1", "relu2_1", ...]``."""
+        return [layer for layer in self.layers if re.fullmatch(rf"{kind}\d+_{i}", layer)]
+
+    def canonical(self, layer: str) -> str:
+        """The literature's name of a layer: ``block4_conv2`` becomes ``relu4_2``, others stay.
+
+        Raises:
+            ValueError: for a layer that this network does not have.
+        """
+        name = re.sub(r"^block(\d+)_conv(\d+)$", r"relu\1_\2", layer)
+        name = re.sub(r"^block(\d+)_pool$", r"pool\1", name)
+        if name not in self.channels:
+            raise ValueError(f"unknown layer {layer!r}; choose from {', '.join(self.layers)}")
+        return name
+
+    def forward(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        """Features of an image at the layers asked for; nothing deeper than the deepest is computed.
+
+        Args:
+            image: ``(B, 3, H, W)``, RGB in [0, 1].
+            layers: layer names (a dict of targets will do: its keys count).
+
+        Returns:
+            ``{layer: (B, C, H / stride, W / stride)}`` under the names and in the order asked for.
+
+        Raises:
+            ValueError: for an unknown layer, or an image too small for the deepest layer.
+        """
+        names = {layer: self.canonical(layer) for layer in layers}
+        if not names:
+            return {}
+        depth = 1 + max(self.layers.index(name) for name in names.values())
+        deepest = self.layers[depth - 1]
+        height, width = image.shape[-2:]
+        if min(height, width) < self.stride[deepest]:
+            raise ValueError(
+                f"an image of {width}x{height} pixels is too small for {deepest}; "
+                f"its shorter side must be at least {self.stride[deepest]}"
+            )
+        x = preprocess(image.to(self.device), self.convention)
+        features: dict[str, Tensor] = {}
+        with self.arithmetic():
+            for _, block in groupby(self.layers[:depth], key=block_number):
+                run = partial(self.run_layers, list(block), set(names.values()))
+                # A large image's activations are computed again on the way back rather than kept.
+                recompute = x.requires_grad and height * width > RECOMPUTED_FROM
+                x, found = recompute_backward(run, x, use_reentrant=False) if recompute else run(x)
+                features |= found
+        return {layer: features[name] for layer, name in names.items()}
+
+    def run_layers(self, layers: Iterable[str], wanted: Collection[str], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Send activations through some layers: what comes out, and the features of those wanted."""
+        features: dict[str, Tensor] = {}
+        for layer in layers:
+            x = self.get_submodule(layer)(x)
+            if layer in wanted:
+                features[layer] = x.float()
+        return x, features
+
+    def arithmetic(self) -> AbstractContextManager[object]:
+        """The context in which activations have the network's precision."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.uses_bfloat16() else nullcontext()
+
+    def uses_bfloat16(self) -> bool:
+        """Whether activations are bfloat16, two bytes a value, and not float32."""
+        return self.precision == "bfloat16" or (self.precision == "auto" and multiplies_bfloat16(self.device))
+
+
+def block_number(layer: str) -> int:
+    """``relu4_2`` is in block 4, and so are ``pool4`` and ``conv4_2.weight``."""
+    return int(re.findall(r"\d+", layer)[0])
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware has instructions for bfloat16; elsewhere it would be slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot say
+    return device.type == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
