@@ -2,23 +2,41 @@
 
 The house, from the ground up (a module imports only those above it):
 
-    files         whole_file: written whole or not at all
-    samples       the bundled photos, and style images that the package paints itself
-    images        files, URLs, bytes, PIL <-> tensors (1, 3, H, W) in [0, 1]; preprocess and deprocess
-    network       Backbone: backbone(image, layers) -> {layer: features}
-    weight_files  load_backbone("compact" | "vgg16" | "vgg19" | path): reading, downloading, hashes
-    losses        gram_matrix, content_loss, style_loss, total_variation; the published normalisations
-    optimize      optimize_image, the rules that stop it, and checkpoints
-    published     the published recipes by name, and their weights in our units
-    estimate      the seconds and the memory of a run, told before it begins
-    recipes       reconstruct_content, reconstruct_style, style_transfer, apply_style_transfer
-    visualize     activation grids, strongest channels, receptive fields, activation maximisation
-    plots         figures with captions and alt text
-    widgets       the explorers of the lessons
-    distillation  how the compact backbone was trained; nothing imports it
-    __main__      nst-lessons: lab, transfer, doctor, fetch
+    files           whole_file: written whole or not at all
+    memory          what is free for a run; keep_freed_memory
+    samples         the bundled photos and paintings
+    images          files, URLs, bytes, PIL <-> tensors (1, 3, H, W) in [0, 1]; preprocess and deprocess
+    gram_gradient   a faster gradient of the Gram matrix
+    losses          gram_matrix, content_loss, style_loss, total_variation, transfer_loss: start reading here
+    network         Backbone: backbone(image, layers) -> {layer: features}
+    weight_files    load_backbone("compact" | "vgg16" | "vgg19" | path): reading, downloading, hashes
+    stages          Stage: a part of a run
+    styles          Style; the targets of one painting or several
+    history         Step, History, Result, Ending; stop rules; sweep
+    optimizers      L-BFGS, Adam and SciPy's L-BFGS-B as walks over an image
+    run_file        the checkpoint, from which a killed run goes on
+    estimate        the seconds and the memory of stages
+    optimize        run_stages, and optimize_image, a run of one stage
+    normalisations  what published implementations divide by
+    published       the published recipes, row by row
+    conversion      their weights in this package's units
+    recipes         reconstruct_content, reconstruct_style, style_transfer, apply_style_transfer
+    visualize       strongest channels, receptive fields, activation maximisation
+    plots           figures with captions and alt text
+    widgets         the explorers of the lessons
+    __main__        nst-lessons: lab, transfer, doctor, fetch
 """
 
+from nst_lessons.history import (
+    Ending,
+    History,
+    Result,
+    Step,
+    improvement_below,
+    loss_below,
+    out_of_time,
+    sweep,
+)
 from nst_lessons.images import (
     ImageError,
     deprocess,
@@ -30,22 +48,24 @@ from nst_lessons.images import (
     save_image,
     to_pil,
 )
-from nst_lessons.losses import content_loss, gram_matrix, mean_and_deviation, style_loss, total_variation
+from nst_lessons.losses import (
+    content_loss,
+    gram_matrix,
+    mean_and_deviation,
+    style_loss,
+    total_variation,
+    transfer_loss,
+)
+from nst_lessons.memory import keep_freed_memory
 from nst_lessons.network import Backbone
 from nst_lessons.normalisations import NORMALISATIONS, convert_weights
-from nst_lessons.optimize import (
-    CheckpointError,
-    History,
-    Result,
-    Step,
-    improvement_below,
-    loss_below,
-    optimize_image,
-    out_of_time,
-)
+from nst_lessons.optimize import optimize_image, run_stages
 from nst_lessons.published import PUBLISHED, Recipe, recipe_table
 from nst_lessons.recipes import apply_style_transfer, reconstruct_content, reconstruct_style, style_transfer
+from nst_lessons.run_file import CheckpointError
 from nst_lessons.samples import PAINTINGS, PHOTOS, sample
+from nst_lessons.stages import Stage
+from nst_lessons.styles import Style
 from nst_lessons.weight_files import WeightsError, load_backbone
 
 __version__ = "0.1.0"
@@ -57,11 +77,14 @@ __all__ = [
     "PUBLISHED",
     "Backbone",
     "CheckpointError",
+    "Ending",
     "History",
     "ImageError",
     "Recipe",
     "Result",
+    "Stage",
     "Step",
+    "Style",
     "WeightsError",
     "apply_style_transfer",
     "content_loss",
@@ -69,6 +92,7 @@ __all__ = [
     "deprocess",
     "gram_matrix",
     "improvement_below",
+    "keep_freed_memory",
     "load_backbone",
     "load_image",
     "loss_below",
@@ -82,10 +106,13 @@ __all__ = [
     "reconstruct_content",
     "reconstruct_style",
     "resize",
+    "run_stages",
     "sample",
     "save_image",
     "style_loss",
     "style_transfer",
+    "sweep",
     "to_pil",
     "total_variation",
+    "transfer_loss",
 ]

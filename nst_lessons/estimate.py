@@ -1,28 +1,27 @@
-"""Estimates: what a run will cost in seconds and memory, told before it begins.
+"""Estimates: what a run will cost in seconds and memory, before it begins.
 
-Memory follows from the network's shape alone. Time is measured: a few steps on a small copy of the image, scaled by
-the number of pixels.
+Memory follows from the network's shape alone. Time is measured: a few steps on a small image, scaled by the number of
+pixels.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
-from typing import Any
 
-import psutil
 import torch
 from torch import Tensor
 
 from nst_lessons import network
-from nst_lessons.images import resize
+from nst_lessons.images import noise_like
 from nst_lessons.losses import gram_matrix
+from nst_lessons.memory import free_bytes
 from nst_lessons.network import Backbone, block_number
-from nst_lessons.optimize import remembered_pairs
+from nst_lessons.optimizers import remembered_pairs
+from nst_lessons.stages import Size, Stage
 
 LONG_SECONDS = 20.0  # a shorter run is over before anybody has read how long it takes
 NEVER_LONG = 100_000  # values times steps, which even a VGG19 computes in time; not worth a measurement
@@ -33,8 +32,6 @@ GRAM_TEMPORARIES = 3
 CONVOLUTION_TEMPORARIES = 2  # the gradients on both sides of a convolution
 IMAGES_KEPT = 10  # the best, the current, their gradients, clamped copies
 SIZE_STEP = 32
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -137,16 +134,16 @@ def run_bytes(
     size: Size,
     layers: Iterable[str],
     *,
-    painting_size: Size | None = None,
+    painting_sizes: Iterable[Size] = (),
     optimizer: str = "lbfgs",
 ) -> int:
     """Peak of a whole run: the larger of its targets and its steps, and what the optimiser remembers.
 
     Args:
         backbone: gives the features.
-        size: ``(H, W)`` of the image that is changed.
+        size: ``(H, W)`` of the image that is changed, and of the photo.
         layers: whose features are compared.
-        painting_size: ``(H', W')`` of the painting, where there is another image than the first.
+        painting_sizes: ``(H', W')`` of each painting.
         optimizer: as for `nst_lessons.optimize.optimize_image`.
 
     Raises:
@@ -156,40 +153,25 @@ def run_bytes(
     values = 3 * size[0] * size[1]
     weights = value_bytes(backbone) * sum(weight.numel() for weight in backbone.parameters())  # once more, rearranged
     walk = step_bytes(backbone, size, layers) + 4 * values * (IMAGES_KEPT + optimizer_images(optimizer, values))
-    return weights + max(walk, target_bytes(backbone, painting_size or size, layers))
+    targets = max(target_bytes(backbone, target, layers) for target in (size, *painting_sizes))
+    return weights + max(walk, targets)
 
 
-def largest_side(
-    backbone: Backbone, size: Size, layers: Iterable[str], free: float, *, painting_size: Size, optimizer: str
-) -> int:
-    """The longer side of the largest image of these proportions that fits into so many bytes; 0 if none does."""
-    layers = list(layers)
-    for side in range(max(size) // SIZE_STEP * SIZE_STEP, 0, -SIZE_STEP):
-        scale = side / max(size)
-        photo, painting = ((round(scale * h), round(scale * w)) for h, w in (size, painting_size))
-        if run_bytes(backbone, photo, layers, painting_size=painting, optimizer=optimizer) <= free:
-            return side
-    return 0
+def stage_bytes(stage: Stage, optimizer: str, scale: float = 1.0) -> int:
+    """Peak of a stage, or of what it would be with all its images smaller or larger; 0 for one without a network."""
+    if stage.network is None:
+        return 0
+    size, *paintings = (
+        (round(scale * height), round(scale * width)) for height, width in (stage.size, *stage.painting_sizes)
+    )
+    return run_bytes(stage.network, size, stage.layers, painting_sizes=paintings, optimizer=optimizer)
 
 
-def free_bytes(device: torch.device) -> float:
-    """Memory that a run could take: of the GPU, or of this machine and the container around this process."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return min(psutil.virtual_memory().available, container_bytes(Path("/sys/fs/cgroup")))
-
-
-def container_bytes(folder: Path) -> float:
-    """What a container (Binder, Docker) may still take according to its control group; infinite without a limit."""
-    try:
-        limit = (folder / "memory.max").read_text().strip()
-        used = int((folder / "memory.current").read_text())
-        # The cache of files that were read gives way.
-        cached = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())["inactive_file"]
-        return float("inf") if limit == "max" else int(limit) - used + int(cached)
-    except (OSError, ValueError, KeyError):  # no Linux, or an older one
-        return float("inf")
+def largest_side(stage: Stage, optimizer: str, free: float) -> int:
+    """The longer side of the largest image of a stage's proportions that fits into so many bytes; 0 if none does."""
+    longest = max(stage.size)
+    sides = range(longest // SIZE_STEP * SIZE_STEP, 0, -SIZE_STEP)
+    return next((side for side in sides if stage_bytes(stage, optimizer, side / longest) <= free), 0)
 
 
 def one_step(backbone: Backbone, image: Tensor, layers: Iterable[str]) -> float:
@@ -203,72 +185,63 @@ def one_step(backbone: Backbone, image: Tensor, layers: Iterable[str]) -> float:
     return time.perf_counter() - began
 
 
-def run_seconds(backbone: Backbone, image: Tensor, layers: Iterable[str], steps: int) -> float:
-    """Seconds of so many steps, measured on a small copy of the image and scaled by the number of pixels.
+def run_seconds(backbone: Backbone, size: Size, layers: Iterable[str], steps: int) -> float:
+    """Seconds of so many steps, measured on a small image and scaled by the number of pixels.
 
     A single trial decides whether the run is a short one; only a long one is worth the median of several.
 
     Args:
         backbone: gives the features.
-        image: ``(1, 3, H, W)``.
+        size: ``(H, W)`` of the image.
         layers: whose features are compared.
         steps: so many.
     """
     layers = list(layers)
-    height, width = size = image.shape[-2], image.shape[-1]
-    share = max(min(TRIAL_SHARE, TRIAL_LONGEST / max(size)), TRIAL_SHORTEST / min(size))
-    small = resize(image, (round(share * height), round(share * width))) if share < 1 else image
+    height, width = size
+    share = min(1, max(min(TRIAL_SHARE, TRIAL_LONGEST / max(size)), TRIAL_SHORTEST / min(size)))
+    image = noise_like(torch.empty(1, 3, round(share * height), round(share * width)), seed=0)
     # Computed twice, the way forward: the way back, without gradients of weights, costs as much.
-    scale = image.numel() / small.numel() * (1.5 if recomputes(size) else 1)
-    seconds = steps * scale * one_step(backbone, small, layers)
+    scale = 3 * height * width / image.numel() * (1.5 if recomputes(size) else 1)
+    seconds = steps * scale * one_step(backbone, image, layers)
     if seconds < LONG_SECONDS:
         return seconds
-    return steps * scale * statistics.median(one_step(backbone, small, layers) for _ in range(TRIALS))
+    return steps * scale * statistics.median(one_step(backbone, image, layers) for _ in range(TRIALS))
 
 
-def announce(
-    backbone: Backbone,
-    image: Tensor,
-    layers: Iterable[str],
-    steps: int,
-    *,
-    painting: Tensor | None = None,
-    warm_up: tuple[Backbone, int] | None = None,
-    optimizer: str = "lbfgs",
-    progress: bool = True,
-    **_: Any,
-) -> None:
-    """Say what a long run will cost, and refuse one that would not fit into memory; a short one begins unannounced.
+def estimate(stages: Sequence[Stage], optimizer: str = "lbfgs") -> Estimate:
+    """The cost of all stages with a network: the sum of their seconds, and their highest peak of memory."""
+    seconds = sum(
+        run_seconds(stage.network, stage.size, stage.layers, stage.steps) for stage in stages if stage.network
+    )
+    return Estimate(seconds, max(stage_bytes(stage, optimizer) for stage in stages))
 
-    Args:
-        backbone: gives the features.
-        image: ``(1, 3, H, W)``, the size of what will be changed.
-        layers: whose features are compared.
-        steps: so many.
-        painting: ``(1, 3, H', W')``, where there is another image than the first.
-        warm_up: a network, and so many steps of it, that come before.
-        optimizer: as for `nst_lessons.optimize.optimize_image`; its other options make no difference.
-        progress: whether anything may be printed.
+
+def check_memory(stages: Sequence[Stage], optimizer: str = "lbfgs") -> None:
+    """Refuse a run that does not fit into memory.
 
     Raises:
-        MemoryError: saying what the run needs, what is free, and which size would fit.
+        MemoryError: saying what the run needs, what is free, and which size fits.
         ValueError: for an unknown layer.
     """
-    layers = list(layers)
-    size = image.shape[-2], image.shape[-1]
-    painting_size = size if painting is None else (painting.shape[-2], painting.shape[-1])
-    needed = run_bytes(backbone, size, layers, painting_size=painting_size, optimizer=optimizer)
-    free = free_bytes(backbone.device)
-    if needed > free:
-        side = largest_side(backbone, size, layers, free, painting_size=painting_size, optimizer=optimizer)
-        remedy = f"a longer side of {side} pixels would fit" if side else "closing other programs would help"
-        raise MemoryError(
-            f"{size[1]}x{size[0]} pixels need about {gigabytes(needed)} of memory, "
-            f"and {gigabytes(free)} are free; {remedy}"
-        )
-    if not progress or steps * image.numel() < NEVER_LONG:
+    for stage in stages:
+        if stage.network is None:
+            continue
+        needed, free = stage_bytes(stage, optimizer), free_bytes(stage.network.device)
+        if needed > free:
+            side = largest_side(stage, optimizer, free)
+            remedy = f"a longer side of {side} pixels fits" if side else "close other programs"
+            raise MemoryError(
+                f"{stage.size[1]}x{stage.size[0]} pixels need about {gigabytes(needed)} of memory, "
+                f"and {gigabytes(free)} are free; {remedy}"
+            )
+
+
+def report(stages: Sequence[Stage], optimizer: str = "lbfgs") -> None:
+    """Print what a run will cost, if it is a long one; a short one is not worth the measurement."""
+    if sum(stage.steps * 3 * stage.size[0] * stage.size[1] for stage in stages if stage.network) < NEVER_LONG:
         return
-    stages = [(backbone, steps), *([warm_up] if warm_up else [])]
-    seconds = sum(run_seconds(network, image, layers, count) for network, count in stages)
-    if seconds >= LONG_SECONDS:
-        print(f"{steps} steps at {size[1]}x{size[0]} pixels will take {Estimate(seconds, needed)}", flush=True)
+    expected = estimate(stages, optimizer)
+    if expected.seconds >= LONG_SECONDS:
+        height, width = stages[-1].size
+        steps = sum(stage.steps for stage in stages)
+        print(f"{steps} steps at {'up to ' * (len(stages) > 1)}{width}x{height} pixels: {expected}", flush=True)

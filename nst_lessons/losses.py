@@ -8,38 +8,24 @@ Gatys, Ecker and Bethge, "Image Style Transfer Using Convolutional Neural Networ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, mse_loss
+from torch.nn.functional import mse_loss
+
+from nst_lessons.gram_gradient import fast_gradient
 
 Features = Mapping[str, Tensor]
 Weights = Mapping[str, float]
+Statistic = Callable[[Tensor], Tensor]
+Statistics = Statistic | Mapping[str, Statistic]
+LossFunction = Callable[[Tensor], Mapping[str, Tensor]]
 
 
-class ChannelProducts(torch.autograd.Function):
-    """``F F^T``, with a gradient in one product: autograd would take two, ``G' F`` and ``G'^T F``, and add them."""
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor) -> Tensor:
-        ctx.save_for_backward(features)
-        F = features.flatten(2)
-        return F @ F.mT
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (features,) = ctx.saved_tensors
-        # (G' + G'^T) F mixes the channels of each position: a convolution of one pixel. As such it keeps the features'
-        # layout, which the layers below would otherwise have to restore.
-        mixes = (gradient + gradient.mT)[..., None, None]
-        items = [conv2d(item, mix) for item, mix in zip(features.split(1), mixes, strict=True)]
-        return torch.cat(items) if len(items) > 1 else items[0]
-
-
+@fast_gradient
 def gram_matrix(features: Tensor) -> Tensor:
-    """Which channels fire together, wherever that is: ``G = F F^T / (H W)``, one for each item of the batch.
+    """Which channels are active together, wherever that is: ``G = F F^T / (H W)``, one for each item of the batch.
 
     Gatys et al. (2016), equation 3, do not divide; the mean over positions lets images of different sizes be compared.
 
@@ -49,8 +35,8 @@ def gram_matrix(features: Tensor) -> Tensor:
     Returns:
         ``(B, C, C)``, symmetric.
     """
-    products: Tensor = ChannelProducts.apply(features)
-    return products / features[0, 0].numel()
+    F = features.flatten(2)
+    return F @ F.mT / F.shape[2]
 
 
 def mean_and_deviation(features: Tensor) -> Tensor:
@@ -71,8 +57,10 @@ def mean_and_deviation(features: Tensor) -> Tensor:
 def relative_error(x: Tensor, target: Tensor) -> Tensor:
     """``|x - t|^2 / |t|^2``: 0 is a perfect match, 1 is as bad as all zeros; a scalar.
 
-    Gatys et al. (2016), equation 1, take ``1/2 |x - t|^2``, whose size differs fiftyfold from layer to layer.
+    Gatys et al. (2016), equation 1, take ``1/2 |x - t|^2``, whose size differs fiftyfold from layer to layer. A target
+    of one item serves a whole batch, whose mean error this is.
     """
+    target = target.expand_as(x)
     # A layer that is silent on the target has no scale of its own.
     scale = target.square().sum().clamp_min(torch.finfo(target.dtype).tiny)
     return (x - target).square().sum() / scale
@@ -82,8 +70,8 @@ def content_loss(features: Features, target: Features, *, weights: Weights | Non
     """Distance of features, ``sum over l of w_l |F_l - P_l|^2 / |P_l|^2``: Gatys et al. (2016), equation 1, relative.
 
     Args:
-        features: ``{layer: tensor}``, at least the target's layers.
-        target: ``{layer: tensor}`` of the same shapes.
+        features: ``{layer: (B, ...)}``, at least the target's layers.
+        target: ``{layer: (B, ...) or (1, ...)}``, otherwise of the same shapes.
         weights: ``{layer: w}``; by default equal weights that sum to 1.
 
     Returns:
@@ -97,10 +85,16 @@ def content_loss(features: Features, target: Features, *, weights: Weights | Non
     return torch.stack([weights[layer] * relative_error(features[layer], target[layer]) for layer in target]).sum()
 
 
+def layer_statistics(features: Features, layers: Iterable[str], statistic: Statistics) -> dict[str, Tensor]:
+    """The statistic of each layer's features, ``{layer: statistic}``; layers without features are left out."""
+    functions = statistic if isinstance(statistic, Mapping) else dict.fromkeys(features, statistic)
+    return {layer: functions[layer](features[layer]) for layer in layers if layer in features}
+
+
 def style_loss(
     features: Features,
     target: Features,
-    statistic: Callable[[Tensor], Tensor] = gram_matrix,
+    statistic: Statistics = gram_matrix,
     *,
     weights: Weights | None = None,
 ) -> Tensor:
@@ -110,15 +104,15 @@ def style_loss(
 
     Args:
         features: ``{layer: (B, C, H, W)}``, at least the target's layers.
-        target: ``{layer: statistic of the painting's features}``.
-        statistic: what of a layer's features makes the style.
+        target: ``{layer: statistic of the painting's features}``, of a batch of B or of 1.
+        statistic: what of a layer's features makes the style: one function, or ``{layer: function}`` where it depends
+            on the layer, for instance on a mask in the layer's size.
         weights: ``{layer: w}``; by default equal weights that sum to 1, the paper's 1/5.
 
     Returns:
         A scalar; 0 for equal statistics.
     """
-    statistics = {layer: statistic(features[layer]) for layer in target if layer in features}
-    return content_loss(statistics, target, weights=weights)
+    return content_loss(layer_statistics(features, target, statistic), target, weights=weights)
 
 
 def total_variation(image: Tensor, *, power: float = 1.0) -> Tensor:
@@ -146,6 +140,46 @@ def total_variation(image: Tensor, *, power: float = 1.0) -> Tensor:
     return (down[..., :-1] + across[..., :-1, :]).pow(power).mean()
 
 
+def transfer_loss(
+    network: Callable[[Tensor, Iterable[str]], Features],
+    content_target: Features,
+    style_target: Features,
+    *,
+    content_weights: Weights | None = None,
+    style_weights: Weights | None = None,
+    alpha: float = 1.0,
+    beta: float = 25.0,
+    tv: float = 15.0,
+    tv_power: float = 1.0,
+) -> LossFunction:
+    """The loss of a transfer, ``alpha L_content + beta L_style + tv L_tv``: Gatys et al. (2016), equation 7.
+
+    To replace a term, wrap the result: ``lambda image: loss_fn(image) | {"style": my_style(image)}``.
+
+    Args:
+        network: gives the features, ``network(image, layers)``.
+        content_target: ``{layer: the photo's features}``.
+        style_target: ``{layer: Gram matrix of the painting's features}``.
+        content_weights: ``{layer: w}``; by default equal weights that sum to 1.
+        style_weights: likewise.
+        alpha, beta, tv: weights of content, style and total variation.
+        tv_power: see `total_variation`.
+
+    Returns:
+        A function from an image ``(1, 3, H, W)`` to its weighted losses, ``{"content": ..., "style": ..., "tv": ...}``.
+    """
+
+    def loss_fn(image: Tensor) -> dict[str, Tensor]:
+        features = network(image, [*content_target, *style_target])  # one forward pass for all terms
+        return {
+            "content": alpha * content_loss(features, content_target, weights=content_weights),
+            "style": beta * style_loss(features, style_target, weights=style_weights),
+            "tv": tv * total_variation(image, power=tv_power),
+        }
+
+    return loss_fn
+
+
 def check_match(features: Features, target: Features, weights: Weights) -> None:
     """Raise ValueError, saying which layer, unless every target has features of its shape and a weight."""
     if not target:
@@ -155,8 +189,9 @@ def check_match(features: Features, target: Features, weights: Weights) -> None:
             raise ValueError(f"no features of {layer!r}, only of {', '.join(features)}; ask the backbone for it too")
         if layer not in weights:
             raise ValueError(f"no weight for {layer!r}, only for {', '.join(weights)}")
-        if features[layer].shape != target[layer].shape:
+        shape, expected = features[layer].shape, target[layer].shape
+        if shape[1:] != expected[1:] or expected[0] not in (1, shape[0]):
             raise ValueError(
-                f"{layer}: the features' shape {tuple(features[layer].shape)} differs from the target's "
-                f"{tuple(target[layer].shape)}; compare images of one size, or statistics"
+                f"{layer}: the features' shape {tuple(shape)} differs from the target's {tuple(expected)}; "
+                "compare images of one size, or statistics"
             )

@@ -25,8 +25,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from nst_lessons.history import History
 from nst_lessons.images import to_pil
-from nst_lessons.optimize import History
 
 DPI = 100
 WIDTH, HEIGHT = 9.0, 8.5  # inches: the panels of a figure fit on a screen

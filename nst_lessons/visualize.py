@@ -7,16 +7,18 @@ which pixels a value sees, what changes when the image does, and which image exc
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
+from typing_extensions import Unpack
 
-from nst_lessons.images import noise_like, per_channel, resize
+from nst_lessons.history import Result
+from nst_lessons.images import noise_like, per_channel
 from nst_lessons.losses import relative_error, total_variation
 from nst_lessons.network import Backbone
-from nst_lessons.optimize import Result, optimize_image
+from nst_lessons.optimize import RunOptions, run_stages
+from nst_lessons.stages import Stage, octave_scales, scaled_size
 
 OCTAVE = 1.5
 NIGHT = 0.3
@@ -138,7 +140,7 @@ def maximise_activation(
     tv: float = 30.0,
     jitter: int = 4,
     seed: int = 0,
-    **options: Any,
+    **options: Unpack[RunOptions],
 ) -> Result:
     """An image that excites one channel of a layer as much as it can: what the channel looks for.
 
@@ -161,8 +163,9 @@ def maximise_activation(
         tv: weight of the total variation.
         jitter: the image is rolled by up to so many pixels at every step.
         seed: of noise and jitter.
-        **options: go to `optimize_image`; the optimiser is Adam, which keeps the pixels in [0, 1] at every step: there
-            is no most exciting image without such a border.
+        options: those of `optimize_image`, but without a checkpoint, because jitter is random. The optimiser is Adam by
+            default, which keeps the pixels in [0, 1] at every step: without such a border no image is the most
+            exciting one.
 
     Returns:
         The last octave's `Result`; its loss "activation" is minus the channel's mean in units of the layer's root
@@ -174,8 +177,8 @@ def maximise_activation(
     layer = backbone.canonical(layer)
     if not 0 <= channel < backbone.channels[layer]:
         raise ValueError(f"{layer} has channels 0 to {backbone.channels[layer] - 1}, not {channel}")
-    if octaves < 1:
-        raise ValueError(f"octaves must be at least 1, not {octaves}")
+    if options.get("checkpoint") is not None:
+        raise ValueError("a run with random jitter cannot be resumed; leave the checkpoint out")
     image = 0.4 + 0.2 * noise_like(torch.empty(1, 3, size, size), seed) if start is None else start
     with torch.no_grad():
         scale = backbone(image, [layer])[layer].square().mean().sqrt()
@@ -186,13 +189,11 @@ def maximise_activation(
         maps = backbone(image.roll((down, right), (2, 3)), [layer])[layer]
         return {"activation": -maps[:, channel].mean() / scale, "tv": tv * total_variation(image)}
 
-    height, width = image.shape[-2:]
-    for octave in reversed(range(octaves)):
-        sides = tuple(max(backbone.stride[layer], round(side / OCTAVE**octave)) for side in (height, width))
-        image = resize(image, (sides[0], sides[1]))
-        result = optimize_image(image, loss_fn, steps=steps, optimizer="adam", **options)
-        image = result.image
-    return result
+    full = image.shape[-2], image.shape[-1]
+    sizes = [scaled_size(full, octave, backbone.stride[layer]) for octave in octave_scales(octaves, OCTAVE)]
+    stages = [Stage(size, steps, lambda: loss_fn, backbone, (layer,)) for size in sizes]
+    with_adam: RunOptions = {"optimizer": "adam", **options}
+    return run_stages(stages, image, **with_adam)
 
 
 def check_features(features: Tensor) -> None:

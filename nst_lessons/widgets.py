@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from nst_lessons.history import History, Result, Step
 from nst_lessons.images import MEAN, ImageError, deprocess, load_image, per_channel, preprocess, resize
 from nst_lessons.network import Backbone
-from nst_lessons.optimize import History, Result, Step
 from nst_lessons.plots import to_png
 from nst_lessons.recipes import CONTENT_LAYERS, PAINTING_SCALE, style_transfer
 from nst_lessons.samples import PAINTINGS, PHOTOS, sample

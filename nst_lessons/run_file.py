@@ -1,0 +1,115 @@
+"""The checkpoint: the file of a run, from which it goes on after an interrupt, a crash or a power cut.
+
+It holds the optimiser's state as it was between two of its iterations, and the evaluations since: replayed from there,
+a run that was killed takes the very steps that it would have taken. It holds no code.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import warnings
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nst_lessons.files import whole_file
+from nst_lessons.losses import LossFunction
+from nst_lessons.optimizers import State
+
+FORMAT = "nst_lessons checkpoint 2"
+SAME_IMAGE = 1e-3  # of the pixels' range
+SAME_LOSS = 1e-3  # relatively; processors and numbers of threads differ by less
+REMEDY = "delete it to begin anew, or choose another path"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that this run cannot go on from; the message says what came and what is accepted."""
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """What tells a run from others: its start ``(1, 3, H, W)``, the sizes of its stages, and how it walks."""
+
+    start: Tensor
+    sizes: Sequence[tuple[int, int]]
+    optimizer: str
+    learning_rate: float
+
+
+class Checkpoint:
+    """The file of one run; written at most every so many seconds, and when asked to."""
+
+    def __init__(self, path: str | os.PathLike[str], seconds: float, run: RunIdentity) -> None:
+        self.path, self.seconds, self.run = Path(path), seconds, run
+        self.due = time.perf_counter() + seconds
+        self.failed = False
+        if not self.path.parent.is_dir():
+            raise CheckpointError(f"there is no folder {self.path.parent} for the checkpoint; make it first")
+
+    def write(self, contents: State) -> None:
+        """Replace the file by a whole new one; warn, once, where that cannot be."""
+        try:
+            with whole_file(self.path) as file:
+                torch.save({"format": FORMAT, "run": vars(self.run), **contents}, file)
+        except (OSError, RuntimeError) as error:  # the latter is torch's word for a file that broke off
+            if not self.failed:
+                self.failed = True
+                warnings.warn(f"{self.path} could not be written ({error}); the run goes on", stacklevel=2)
+        self.due = time.perf_counter() + self.seconds
+
+    def read(self) -> State:
+        """What was written, once it is known to be whole and of this run; empty where there is no file yet.
+
+        Raises:
+            CheckpointError: for a damaged file, or one of another run.
+        """
+        if not self.path.exists():
+            return {}
+        try:
+            with zipfile.ZipFile(self.path) as archive:  # torch.load itself does not look for flipped bits
+                damaged = archive.testzip()
+            saved = torch.load(self.path, map_location=self.run.start.device, weights_only=True)
+        except Exception as error:  # whatever zipfile, pickle and torch stumble over
+            raise CheckpointError(f"{self.path} is damaged or no checkpoint of a run; {REMEDY}") from error
+        if damaged or not isinstance(saved, dict) or saved.get("format") != FORMAT:
+            raise CheckpointError(f"{self.path} is damaged or no checkpoint of a run; {REMEDY}")
+        for name, (theirs, ours) in differences(RunIdentity(**saved["run"]), self.run).items():
+            raise CheckpointError(f"{self.path} is of another run ({name}: {theirs}, not {ours}); {REMEDY}")
+        return saved
+
+    def check_losses(self, saved: State, loss_fn: LossFunction) -> None:
+        """Hold the losses of the saved best image to those that it has here: images, weights and layers may differ.
+
+        Raises:
+            CheckpointError: when they differ.
+        """
+        # At the start, a photo, its content loss would be 0 whatever its weight; so the best image is asked.
+        image, theirs = saved["best"]["image"], saved["best"]["losses"]
+        ours = {name: float(loss) for name, loss in loss_fn(image).items()}
+        if ours.keys() != theirs.keys() or any(
+            not math.isclose(ours[name], loss, rel_tol=SAME_LOSS, abs_tol=1e-12) for name, loss in theirs.items()
+        ):
+            raise CheckpointError(
+                f"{self.path} is of a run with other images, weights or layers (its best image had the losses "
+                f"{theirs}, and here has {ours}); {REMEDY}"
+            )
+
+
+def differences(theirs: RunIdentity, ours: RunIdentity) -> dict[str, tuple[object, object]]:
+    """What differs between two runs, by name."""
+    pairs: dict[str, tuple[object, object]] = {
+        name: (getattr(theirs, name), getattr(ours, name)) for name in ("optimizer", "learning_rate")
+    }
+    pairs["sizes"] = ([tuple(size) for size in theirs.sizes], [tuple(size) for size in ours.sizes])
+    if theirs.start.shape != ours.start.shape or theirs.start.dtype != ours.start.dtype:
+        start, other = (f"shape {tuple(run.start.shape)} of {run.start.dtype}" for run in (theirs, ours))
+        pairs["start"] = start, other
+    elif not torch.allclose(theirs.start, ours.start, rtol=0, atol=SAME_IMAGE):
+        pairs["start"] = "another image", "this one"
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
