@@ -14,7 +14,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import torch
@@ -84,7 +84,7 @@ class Run:
     callback: Callable[[Step], object] | None
     file: Checkpoint | None
     bar: tqdm[Any]
-    began: float = field(default_factory=time.perf_counter)
+    began: float
 
     def enter(self, image: Tensor, evaluation: Evaluation) -> None:
         """Enter a step into the history, and show it."""
@@ -242,8 +242,8 @@ def run_stages(
     history, rules = saved_history(saved), (stop,) if callable(stop) else tuple(stop)
     total = sum(stage.steps for stage in stages)
     with tqdm(total=total, initial=len(history.losses), disable=not progress, leave=False, unit="step") as bar:
-        run = Run(stages, history, rules, frozenset(snapshots), callback, file, bar)
-        run.began -= history.seconds
+        began = time.perf_counter() - history.seconds
+        run = Run(stages, history, rules, frozenset(snapshots), callback, file, bar, began)
         return walk_stages(run, start, optimizer, rate, saved)
 
 
@@ -259,10 +259,11 @@ def walk_stages(run: Run, start: Tensor, optimizer: str, rate: float, saved: Sta
             if saved and run.file:
                 with torch.no_grad():
                     run.file.check_losses(saved, loss_fn)
-            elif number:
-                run.history.stages.append(len(run.history.losses))
+            else:
+                image = resize(image, stage.size)
+                run.history.stages[number:] = [len(run.history.losses)]
             evaluate = Evaluator(run, number, loss_fn, saved)
-            image, ended = walk_stage(evaluate, resize(image, stage.size), optimizer, rate, saved.get("walk", {}))
+            image, ended = walk_stage(evaluate, image, optimizer, rate, saved.get("walk", {}))
             if ended.ending not in (Ending.STEPS, Ending.STALLED):
                 break
             saved = {}

@@ -106,10 +106,10 @@ def differences(theirs: RunIdentity, ours: RunIdentity) -> dict[str, tuple[objec
     pairs: dict[str, tuple[object, object]] = {
         name: (getattr(theirs, name), getattr(ours, name)) for name in ("optimizer", "learning_rate")
     }
-    pairs["sizes"] = ([tuple(size) for size in theirs.sizes], [tuple(size) for size in ours.sizes])
     if theirs.start.shape != ours.start.shape or theirs.start.dtype != ours.start.dtype:
         start, other = (f"shape {tuple(run.start.shape)} of {run.start.dtype}" for run in (theirs, ours))
         pairs["start"] = start, other
     elif not torch.allclose(theirs.start, ours.start, rtol=0, atol=SAME_IMAGE):
         pairs["start"] = "another image", "this one"
+    pairs["sizes"] = theirs.sizes, ours.sizes
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

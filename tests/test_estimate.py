@@ -1,8 +1,5 @@
 """Estimates against what autograd really keeps, and what is said before a run."""
 
-import math
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import given
@@ -17,14 +14,19 @@ from nst_lessons import (
     reconstruct_style,
     style_transfer,
 )
-from nst_lessons.estimate import Estimate, announce, container_bytes, largest_side, run_bytes, run_seconds, step_bytes
-from nst_lessons.optimize import LBFGS_HISTORY
+from nst_lessons.estimate import Estimate, check_memory, largest_side, report, run_bytes, run_seconds, step_bytes
+from nst_lessons.optimizers import LBFGS_HISTORY
+from nst_lessons.stages import Stage
 
 LAYERS = ["relu1_1", "relu2_1", "conv2_2"]
 
 
 def seeded(precision: str = "float32") -> Backbone:
     return Backbone([[4, 4], [6, 6]], precision=precision).requires_grad_(False)
+
+
+def stage_of(backbone: Backbone | None, size: tuple[int, int], steps: int = 1, layers=LAYERS) -> Stage:
+    return Stage(size, steps, lambda: pytest.fail("it began"), backbone, tuple(layers), (size,))
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -55,11 +57,11 @@ def test_keras_names_cost_what_their_aliases_cost():
 
 def test_recomputing_costs_less_memory_and_more_time(monkeypatch):
     monkeypatch.setattr(estimate, "one_step", lambda *args: 0.1)
-    backbone, image = seeded(), torch.rand(1, 3, 200, 300)
-    kept, fast = step_bytes(backbone, (200, 300), LAYERS), run_seconds(backbone, image, LAYERS, 10)
+    backbone, size = seeded(), (200, 300)
+    kept, fast = step_bytes(backbone, size, LAYERS), run_seconds(backbone, size, LAYERS, 10)
     monkeypatch.setattr(network, "RECOMPUTED_FROM", 0)
-    assert step_bytes(backbone, (200, 300), LAYERS) < kept
-    assert run_seconds(backbone, image, LAYERS, 10) == pytest.approx(1.5 * fast)
+    assert step_bytes(backbone, size, LAYERS) < kept
+    assert run_seconds(backbone, size, LAYERS, 10) == pytest.approx(1.5 * fast)
 
 
 sides = st.integers(16, 900)
@@ -71,7 +73,7 @@ def test_more_pixels_never_cost_less(height, width, more, optimizer):
     smaller = run_bytes(backbone, (height, width), LAYERS, optimizer=optimizer)
     assert run_bytes(backbone, (height + more, width), LAYERS, optimizer=optimizer) >= smaller
     painting = (height + more, width)
-    assert run_bytes(backbone, (height, width), LAYERS, painting_size=painting, optimizer=optimizer) >= smaller
+    assert run_bytes(backbone, (height, width), LAYERS, painting_sizes=[painting], optimizer=optimizer) >= smaller
 
 
 def test_targets_hold_the_first_features_and_two_activations_or_all_features():
@@ -83,7 +85,7 @@ def test_targets_hold_the_first_features_and_two_activations_or_all_features():
 
 def test_a_large_painting_counts():
     small = run_bytes(seeded(), (32, 32), LAYERS, optimizer="adam")
-    assert run_bytes(seeded(), (32, 32), LAYERS, painting_size=(640, 640), optimizer="adam") > 20 * small
+    assert run_bytes(seeded(), (32, 32), LAYERS, painting_sizes=[(9, 9), (640, 640)], optimizer="adam") > 20 * small
 
 
 def test_an_optimiser_that_remembers_costs_more():
@@ -94,7 +96,7 @@ def test_an_optimiser_that_remembers_costs_more():
 @given(free=st.floats(1e5, 1e8), height=sides, width=sides)
 def test_the_largest_size_fits_and_the_next_does_not(free, height, width):
     backbone, size = seeded(), (height, width)
-    side = largest_side(backbone, size, LAYERS, free, painting_size=size, optimizer="adam")
+    side = largest_side(stage_of(backbone, size), "adam", free)
 
     def fits(side: int) -> bool:
         scaled = (round(side / max(size) * height), round(side / max(size) * width))
@@ -125,17 +127,17 @@ def test_time_is_scaled_by_pixels_and_steps(monkeypatch):
         return 0.1
 
     monkeypatch.setattr(estimate, "one_step", one_step)
-    assert run_seconds(seeded(), torch.rand(1, 3, 200, 300), LAYERS, 10) == pytest.approx(0.1 * 4 * 10)
+    assert run_seconds(seeded(), (200, 300), LAYERS, 10) == pytest.approx(0.1 * 4 * 10)
     assert timed == [(100, 150)]  # a short run: one trial is enough
-    assert run_seconds(seeded(), torch.rand(1, 3, 200, 300), LAYERS, 100) == pytest.approx(0.1 * 4 * 100)
+    assert run_seconds(seeded(), (200, 300), LAYERS, 100) == pytest.approx(0.1 * 4 * 100)
     assert timed == [(100, 150)] * (2 + estimate.TRIALS)
-    assert run_seconds(seeded(), torch.rand(1, 3, 40, 50), LAYERS, 2) == pytest.approx(0.2)
-    run_seconds(seeded(), torch.rand(1, 3, 600, 1200), LAYERS, 1)
+    assert run_seconds(seeded(), (40, 50), LAYERS, 2) == pytest.approx(0.2)
+    run_seconds(seeded(), (600, 1200), LAYERS, 1)
     assert timed[-2:] == [(40, 50), (128, 256)]
 
 
 def test_a_real_measurement_is_a_time():
-    assert 0 < run_seconds(seeded(), torch.rand(1, 3, 64, 80), LAYERS, 1) < 60
+    assert 0 < run_seconds(seeded(), (64, 80), LAYERS, 1) < 60
 
 
 RUNS = {
@@ -161,7 +163,7 @@ def test_a_long_run_is_announced_once_and_on_request_not_at_all(run, tiny_backbo
     monkeypatch.setattr(estimate, "one_step", lambda *args: 30.0)
     run(tiny_backbone, image, steps=3)
     # A trial at half the sides but at least 64 pixels, 64 by 85: 2.26 times 3 steps of 30 s.
-    assert capsys.readouterr().out == "3 steps at 128x96 pixels will take about 3 minutes and 0.1 GB\n"
+    assert capsys.readouterr().out == "3 steps at 128x96 pixels: about 3 minutes and 0.1 GB\n"
     run(tiny_backbone, image, steps=3, progress=False)
     assert capsys.readouterr().out == ""
 
@@ -171,42 +173,38 @@ def test_a_long_run_is_announced_once_and_on_request_not_at_all(run, tiny_backbo
 def test_what_does_not_fit_is_refused_before_it_begins(run, progress, tiny_backbone, monkeypatch):
     monkeypatch.setattr(estimate, "free_bytes", lambda device: 50_000_000.0)
     monkeypatch.setattr(Backbone, "forward", lambda *args: pytest.fail("it began"))
-    words = (
-        r"^640x480 pixels need about 0\.\d GB of memory, and 0\.1 GB are free; a longer side of \d+ pixels would fit$"
-    )
+    words = r"^640x480 pixels need about 0\.\d GB of memory, and 0\.1 GB are free; a longer side of \d+ pixels fits$"
     with pytest.raises(MemoryError, match=words):
         run(tiny_backbone, torch.rand(1, 3, 480, 640), progress=progress)
 
 
-def test_where_no_size_fits_the_error_says_what_helps(tiny_backbone, small_image, monkeypatch):
+def test_where_no_size_fits_the_error_says_what_helps(tiny_backbone, monkeypatch):
     monkeypatch.setattr(estimate, "free_bytes", lambda device: 100.0)
-    with pytest.raises(MemoryError, match="closing other programs would help"):
-        announce(tiny_backbone, small_image, LAYERS, 1)
+    with pytest.raises(MemoryError, match="close other programs"):
+        check_memory([stage_of(tiny_backbone, (12, 17))])
+    check_memory([stage_of(None, (12, 17))])  # nothing is known of a loss of one's own
 
 
-def test_unknown_layers_are_named(tiny_backbone, small_image):
+def test_every_stage_must_fit(tiny_backbone, monkeypatch):
+    monkeypatch.setattr(estimate, "free_bytes", lambda device: 50_000_000.0)
+    with pytest.raises(MemoryError, match=r"^640x480 pixels"):
+        check_memory([stage_of(tiny_backbone, (480, 640)), stage_of(tiny_backbone, (48, 64))])
+
+
+def test_unknown_layers_are_named(tiny_backbone):
     with pytest.raises(ValueError, match="unknown layer 'relu9_1'"):
-        announce(tiny_backbone, small_image, ["relu9_1"], 1)
+        check_memory([stage_of(tiny_backbone, (12, 17), layers=["relu9_1"])])
 
 
-def control_group(folder: Path, limit: str) -> Path:
-    (folder / "memory.max").write_text(f"{limit}\n")
-    (folder / "memory.current").write_text("600\n")
-    (folder / "memory.stat").write_text("anon 300\ninactive_file 250\n")
-    return folder
-
-
-def test_a_container_sets_its_own_limit(tmp_path):
-    assert container_bytes(tmp_path) == math.inf
-    assert container_bytes(control_group(tmp_path, "max")) == math.inf
-    assert container_bytes(control_group(tmp_path, "2000")) == 2000 - 600 + 250
-
-
-def test_free_memory_is_this_machines(monkeypatch):
-    cpu = torch.device("cpu")
-    assert 1e6 < estimate.free_bytes(cpu) <= estimate.psutil.virtual_memory().total
-    monkeypatch.setattr(estimate, "container_bytes", lambda folder: 5.0)
-    assert estimate.free_bytes(cpu) == 5.0
+def test_stages_are_summed_in_time_and_not_in_memory(monkeypatch, capsys):
+    monkeypatch.setattr(estimate, "one_step", lambda backbone, image, layers: 1.0 if backbone is cheap else 10.0)
+    cheap, costly = seeded(), seeded()
+    stages = [stage_of(cheap, (64, 64), 30), stage_of(None, (64, 64), 1000), stage_of(costly, (64, 64), 6)]
+    expected = estimate.estimate(stages, "adam")
+    assert expected.seconds == 30 * 1.0 + 6 * 10.0
+    assert expected.bytes == run_bytes(costly, (64, 64), LAYERS, optimizer="adam")
+    report(stages)
+    assert capsys.readouterr().out == "1036 steps at up to 64x64 pixels: about 90 s and 0.1 GB\n"
 
 
 def test_a_timed_step_is_one_forward_pass_of_gram_matrices(tiny_backbone, small_image, monkeypatch):

@@ -8,23 +8,31 @@ from torch import Tensor
 
 from nst_lessons import (
     Backbone,
+    CheckpointError,
+    Ending,
     ImageError,
     apply_style_transfer,
     gram_matrix,
+    improvement_below,
     load_backbone,
     load_image,
+    loss_below,
     mean_and_deviation,
     noise_like,
+    optimize,
+    out_of_time,
     recipes,
     reconstruct_content,
     reconstruct_style,
     sample,
     save_image,
     style_transfer,
+    styles,
     total_variation,
 )
-from nst_lessons.optimize import History, Result
-from nst_lessons.recipes import layer_weights, start_image
+from nst_lessons.optimizers import OPTIMIZERS
+from nst_lessons.recipes import start_image
+from nst_lessons.styles import layer_weights
 
 
 def relative(x: Tensor, target: Tensor) -> float:
@@ -58,8 +66,10 @@ def small_sizes(call, **options) -> list[tuple[int, int]]:
         octaves=4, steps=3, progress=False, callback=lambda step: sizes.append(tuple(step.image.shape[-2:])), **options
     )
     assert result.image.shape[-2:] == sizes[-1]
-    assert len(result.history.losses) == 3
-    return list(dict.fromkeys(sizes))
+    distinct = list(dict.fromkeys(sizes))
+    assert len(result.history.losses) == 4 * 3
+    assert result.history.stages == [0, 3, 6, 9]
+    return distinct
 
 
 def test_octaves_double_up_to_the_photos_size_and_reach_the_layer(tiny_backbone, small_image, other_image):
@@ -235,32 +245,116 @@ def short_warm_start(monkeypatch):
     monkeypatch.setattr(recipes, "WARM_SIZE", 40)
 
 
-def test_a_warm_start_is_a_head_start_and_not_counted(photo_and_painting, short_warm_start):
+def test_a_warm_start_is_a_head_start_and_not_counted_among_the_steps(photo_and_painting, short_warm_start):
     backbone, steps = load_backbone("compact", precision="float32"), []
     cold = style_transfer(backbone, *photo_and_painting, steps=6, progress=False)
     warm = style_transfer(
-        backbone, *photo_and_painting, steps=6, warm_start=True, callback=steps.append, snapshots=[0], progress=False
+        backbone,
+        *photo_and_painting,
+        steps=6,
+        warm_start=True,
+        callback=steps.append,
+        snapshots=[0, 24],
+        progress=False,
     )
-    assert [step.index for step in steps] == list(range(6)) == list(range(len(warm.history.losses)))
+    assert warm.history.stages == [0, 12, 24]  # two octaves of 12
+    assert [step.index for step in steps] == list(range(24 + 6)) == list(range(len(warm.history.losses)))
+    assert {step.steps for step in steps} == {24 + 6}
     assert warm.image.shape == photo_and_painting[0].shape
-    assert warm.history.totals[0] < 0.8 * min(cold.history.totals)
-    assert not torch.equal(warm.history.snapshots[0], photo_and_painting[0])
+    assert warm.history.totals[24] < 0.8 * min(cold.history.totals)
+    assert warm.losses == min(warm.history.losses[24:], key=lambda losses: sum(losses.values()))
+    assert not torch.equal(warm.history.snapshots[24], photo_and_painting[0])
+
+
+WARM = {"warm_start": True, "steps": 4, "progress": False}
+
+
+@pytest.mark.parametrize("step", [0, 11, 12, 20, 25])
+def test_a_stop_rule_ends_the_run_in_whichever_stage(step, photo_and_painting, short_warm_start):
+    backbone = load_backbone("compact")
+
+    def enough(history) -> str:
+        return "interrupted by teacher" if len(history.losses) > step else ""
+
+    result = style_transfer(backbone, *photo_and_painting, stop=enough, **WARM)
+    assert (result.ending, result.stopped) == (Ending.RULE, f"interrupted by teacher at step {step}")
+    assert not result.interrupted
+    assert len(result.history.losses) == step + 1
+    assert result.image.shape == photo_and_painting[0].shape
+
+
+def test_time_is_over_in_the_warm_start_too(photo_and_painting, short_warm_start):
+    result = style_transfer(load_backbone("compact"), *photo_and_painting, stop=out_of_time(0), **WARM)
+    assert (result.ending, len(result.history.losses)) == (Ending.RULE, 1)
+
+
+def test_rules_about_the_loss_wait_for_the_last_stage(photo_and_painting, short_warm_start):
+    rules = [loss_below(1e9), improvement_below(0.9999, steps=2)]
+    result = style_transfer(load_backbone("compact"), *photo_and_painting, stop=rules, **WARM)
+    assert result.stopped == "the loss fell below 1e+09 at step 24"
+    result = style_transfer(load_backbone("compact"), *photo_and_painting, stop=rules[1:], **WARM)
+    assert result.stopped == "the loss fell by less than 99.99% in 2 steps at step 26"
+
+
+def test_the_optimiser_is_that_of_all_stages(photo_and_painting, short_warm_start):
+    images = []
+    style_transfer(
+        load_backbone("compact"),
+        *photo_and_painting,
+        optimizer="adam",
+        learning_rate=0.03,
+        callback=lambda step: images.append(step.image),
+        **WARM,
+    )
+    for first, second in ((0, 1), (12, 13), (24, 25)):  # Kingma and Ba (2015): the first step is the learning rate
+        assert (images[second] - images[first]).abs().max() == pytest.approx(0.03, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("option", "error"),
+    [
+        ({"stpes": 3}, "unknown option 'stpes'; choose from optimizer, learning_rate"),
+        ({"optimizer": "sgd"}, "unknown optimizer 'sgd'"),
+        ({"steps": 0}, "steps must be at least 1, not 0"),
+        ({"learning_rate": 0}, "learning_rate must be positive, not 0"),
+        ({"learning_rate": -1.0}, "learning_rate must be positive, not -1"),
+        ({"optimizer": "scipy", "learning_rate": 0.1}, "scipy finds its own step lengths; leave learning_rate=0.1 out"),
+        ({"checkpoint": "no/such/folder/run.pt"}, "there is no folder no/such/folder"),
+        ({"start": "nowhere"}, "unknown start 'nowhere'"),
+    ],
+)
+def test_wrong_options_are_refused_before_any_work(option, error, photo_and_painting, monkeypatch):
+    monkeypatch.setattr(Backbone, "forward", lambda *args: pytest.fail("work began"))
+    backbone = Backbone([[4], [6], [6], [6, 6], [6]])
+    with pytest.raises((TypeError, ValueError), match=error):
+        style_transfer(backbone, *photo_and_painting, **{"warm_start": True, **option})
+
+
+def test_misspelt_options_are_refused_by_every_recipe(tiny_backbone, small_image):
+    for call in (
+        partial(reconstruct_content, tiny_backbone, small_image, "relu1_1"),
+        partial(reconstruct_style, tiny_backbone, small_image, ["relu1_1"]),
+        partial(style_transfer, None, small_image, small_image, recipe="surma"),
+        partial(apply_style_transfer, "nobody.jpg", "nobody.jpg"),
+    ):
+        with pytest.raises(TypeError, match="stpes"):
+            call(stpes=3)
 
 
 def test_only_a_full_size_network_without_a_recipe_starts_warm(photo_and_painting, monkeypatch):
-    calls = []
-    monkeypatch.setattr(recipes, "warmed_up", lambda image, *_, **__: calls.append(1) or Result(image, History(), ""))
     backbone = load_backbone("compact")
     widest = max(backbone.channels.values())
+    monkeypatch.setattr(recipes, "WARM_STEPS", 1)
+
+    def stages(**options) -> int:
+        result = style_transfer(backbone, *photo_and_painting, steps=1, progress=False, **options)
+        return len(result.history.stages)
+
     monkeypatch.setattr(recipes, "FULL_SIZE_CHANNELS", widest + 1)
-    style_transfer(backbone, *photo_and_painting, steps=1, progress=False)
-    assert not calls
+    assert stages() == 1
     monkeypatch.setattr(recipes, "FULL_SIZE_CHANNELS", widest)
-    style_transfer(backbone, *photo_and_painting, steps=1, progress=False)
-    assert len(calls) == 1
-    style_transfer(backbone, *photo_and_painting, steps=1, warm_start=False, progress=False)
-    style_transfer(backbone, *photo_and_painting, steps=1, recipe="shrimal", progress=False)
-    assert len(calls) == 1
+    assert stages() == 2
+    assert stages(warm_start=False) == stages(recipe="shrimal") == 1
 
 
 def test_the_published_networks_are_full_size_and_the_compact_one_is_not():
@@ -284,19 +378,128 @@ def test_layers_that_the_compact_network_lacks_are_warmed_up_on_the_network_itse
     assert seen.index((round(height / 2), round(width / 2))) < len(seen) - seen[::-1].index((height, width)) - 1
 
 
-def test_an_interrupted_warm_start_ends_the_transfer_with_its_image(photo_and_painting, short_warm_start, monkeypatch):
-    compact, backbone = load_backbone("compact"), Backbone([[4], [6], [6], [6, 6], [6]]).requires_grad_(False)
-    evaluations = []
-
-    def interrupt(module, inputs, output):
-        evaluations.append(inputs[0].requires_grad)
-        if sum(evaluations) == 5:
+@pytest.mark.parametrize("step", [4, 15])
+def test_an_interrupted_warm_start_ends_the_transfer_with_its_image(step, photo_and_painting, short_warm_start):
+    def interrupt(taken) -> None:
+        if taken.index == step:
             raise KeyboardInterrupt
 
-    compact.register_forward_hook(interrupt)
-    monkeypatch.setattr(recipes, "load_backbone", lambda *_, **__: compact)
-    result = style_transfer(backbone, *photo_and_painting, warm_start=True, progress=False)
+    result = style_transfer(load_backbone("compact"), *photo_and_painting, callback=interrupt, **WARM)
     assert result.interrupted
-    assert len(result.history.losses) == 4
+    assert result.stopped == f"interrupted at step {step + 1}"
+    assert len(result.history.losses) == step + 1
     assert result.image.shape == photo_and_painting[0].shape
     assert not torch.equal(result.image, photo_and_painting[0])
+
+
+def test_an_interrupt_while_a_stages_targets_are_made_keeps_the_image_of_the_one_before(
+    photo_and_painting, short_warm_start, monkeypatch
+):
+    calls = []
+
+    def style_target(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return styles.style_target(*args)
+
+    monkeypatch.setattr(recipes, "style_target", style_target)
+    result = style_transfer(load_backbone("compact"), *photo_and_painting, **WARM)
+    assert result.interrupted
+    assert result.history.stages == [0]
+    assert sum(result.losses.values()) == min(result.history.totals)
+    assert result.image.shape == photo_and_painting[0].shape
+
+
+def killed_in_stages(file, kills, networks, images, **options):
+    """A transfer from coarse to fine that dies at each of these evaluations in turn, and then goes on to its end."""
+    calls = []
+
+    def dying(step) -> None:
+        calls.append(step.index)
+        if kills and step.index == kills[0]:
+            kills.pop(0)
+            raise Killed
+
+    while True:
+        try:
+            result = style_transfer(*networks, *images, checkpoint=file, callback=dying, **options)
+        except Killed:
+            continue
+        return result, calls
+
+
+class Killed(BaseException):
+    """Ends a run as no handler expects."""
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_run_killed_in_every_kind_of_stage_ends_as_if_it_had_never_been(
+    optimizer, photo_and_painting, short_warm_start, tmp_path
+):
+    """Small on the cheap network, full size on the cheap one, full size on the real one; also at each first step."""
+    torch.manual_seed(3)
+    real = Backbone([[4], [6], [6], [6, 6], [6]]).requires_grad_(False)
+    options = {**WARM, "steps": 9, "optimizer": optimizer, "snapshots": [3, 20, 30]}
+    whole = style_transfer(real, *photo_and_painting, **options)
+    assert whole.history.stages == [0, 12, 24]
+    file = tmp_path / "run.pt"
+    resumed, _ = killed_in_stages(file, [0, 5, 12, 17, 24, 29], [real], photo_and_painting, **options)
+    assert torch.equal(resumed.image, whole.image)
+    assert resumed.history.losses == whole.history.losses
+    assert (resumed.history.stages, resumed.ending, resumed.stopped) == (
+        whole.history.stages,
+        whole.ending,
+        whole.stopped,
+    )
+    assert resumed.history.snapshots.keys() == whole.history.snapshots.keys()
+    assert all(torch.equal(image, whole.history.snapshots[i]) for i, image in resumed.history.snapshots.items())
+
+
+def test_resuming_does_not_walk_the_warm_start_again(photo_and_painting, short_warm_start, tmp_path, monkeypatch):
+    evaluations = []
+    evaluate = optimize.Evaluator.evaluate
+    monkeypatch.setattr(
+        optimize.Evaluator, "evaluate", lambda self, image: evaluations.append(self.number) or evaluate(self, image)
+    )
+    options = {**WARM, "checkpoint": tmp_path / "run.pt"}
+    first = style_transfer(load_backbone("compact"), *photo_and_painting, **options)
+    assert evaluations == [0] * 12 + [1] * 12 + [2] * 4
+    evaluations.clear()
+    again = style_transfer(load_backbone("compact"), *photo_and_painting, **options)
+    assert evaluations == []
+    assert torch.equal(again.image, first.image)
+    assert again.history.seconds == first.history.seconds
+    further = style_transfer(load_backbone("compact"), *photo_and_painting, **{**options, "steps": 7})
+    assert evaluations == [2] * 3
+    assert len(further.history.losses) == 24 + 7
+
+
+def test_a_run_that_ended_in_the_warm_start_gives_its_result_again(photo_and_painting, short_warm_start, tmp_path):
+    def enough(history) -> str:
+        return "enough" if len(history.losses) > 5 else ""
+
+    options = {**WARM, "stop": enough, "checkpoint": tmp_path / "run.pt"}
+    first, again = (style_transfer(load_backbone("compact"), *photo_and_painting, **options) for _ in range(2))
+    assert again.stopped == first.stopped == "enough at step 5"
+    assert torch.equal(first.image, again.image)
+
+
+def test_another_number_of_threads_can_resume_a_warm_run(photo_and_painting, short_warm_start, tmp_path, monkeypatch):
+    """The start that is compared is the one that was given, not what a warm start, which rounds, made of it."""
+    options = {**WARM, "checkpoint": tmp_path / "run.pt"}
+    style_transfer(load_backbone("compact"), *photo_and_painting, **options)
+    saved = torch.load(tmp_path / "run.pt", weights_only=True)
+    assert torch.equal(saved["run"]["start"], photo_and_painting[0])
+    saved["image"] += 1e-2  # as another processor might have rounded, magnified
+    torch.save(saved, tmp_path / "run.pt")
+    assert (
+        style_transfer(load_backbone("compact"), *photo_and_painting, **{**options, "steps": 6}).image.isfinite().all()
+    )
+
+
+def test_a_checkpoint_of_other_stages_is_refused(tiny_backbone, small_image, tmp_path):
+    options = {"steps": 3, "progress": False, "checkpoint": tmp_path / "run.pt"}
+    reconstruct_content(tiny_backbone, small_image, "relu1_1", octaves=2, **options)
+    with pytest.raises(CheckpointError, match=r"sizes: \[\(6, 8\), \(12, 17\)\], not \[\(12, 17\)\]"):
+        reconstruct_content(tiny_backbone, small_image, "relu1_1", **options)

@@ -195,7 +195,23 @@ def test_maximising_is_repeatable_and_seeds_matter(tiny_backbone: Backbone) -> N
 def test_octaves_end_at_the_full_size(tiny_backbone: Backbone) -> None:
     result = maximise_activation(tiny_backbone, "conv2_1", 0, size=30, steps=2, octaves=4, progress=False)
     assert result.image.shape == (1, 3, 30, 30)
-    assert len(result.history.losses) == 2
+    assert result.history.stages == [0, 2, 4, 6]
+
+
+def test_one_interrupt_ends_all_octaves(tiny_backbone: Backbone) -> None:
+    def interrupt(step) -> None:
+        if step.index == 3:
+            raise KeyboardInterrupt
+
+    result = maximise_activation(tiny_backbone, "conv2_1", 0, size=30, steps=3, callback=interrupt, progress=False)
+    assert result.interrupted
+    assert len(result.history.losses) == 4
+    assert result.image.shape == (1, 3, 30, 30)
+
+
+def test_random_jitter_cannot_be_resumed(tiny_backbone: Backbone, tmp_path) -> None:
+    with pytest.raises(ValueError, match="random jitter cannot be resumed"):
+        maximise_activation(tiny_backbone, "conv2_1", 0, checkpoint=tmp_path / "run.pt")
 
 
 @pytest.mark.parametrize(
