@@ -40,7 +40,7 @@ from nst_lessons import (
 )
 from nst_lessons.images import to_pil
 from nst_lessons.network import Padding
-from nst_lessons.optimize import SPRING
+from nst_lessons.optimizers import SPRING
 from nst_lessons.plots import INK, LABEL_SIZE, finish, grid
 from nst_lessons.visualize import maximise_activation
 

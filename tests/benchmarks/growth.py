@@ -77,7 +77,7 @@ def measure(network: str, size: int, optimizer: str, steps: int) -> dict[str, fl
     style_transfer(backbone, small, small, steps=2, **options)
     found = {
         "expected_bytes": float(run_bytes(backbone, (size, size), LAYERS, optimizer=optimizer)),
-        "expected_seconds": run_seconds(backbone, photo, LAYERS, 1),
+        "expected_seconds": run_seconds(backbone, (size, size), LAYERS, 1),
     }
     ticks = []
     with peak_memory(found):

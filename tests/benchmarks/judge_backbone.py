@@ -32,7 +32,8 @@ from nst_lessons import (
     style_loss,
     style_transfer,
 )
-from nst_lessons.recipes import CONTENT_LAYERS, STYLE_LAYERS, content_target, style_target
+from nst_lessons.recipes import CONTENT_LAYERS, STYLE_LAYERS
+from nst_lessons.styles import content_target, style_target
 
 SIZE, STEPS = 320, 150
 RECONSTRUCTED_SIZE, RECONSTRUCTED_LAYERS = 160, ("relu3_2", "relu4_2", "relu5_1")
