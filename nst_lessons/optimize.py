@@ -27,7 +27,7 @@ from nst_lessons.history import Ending, History, Result, Step, StopRule
 from nst_lessons.images import resize
 from nst_lessons.losses import LossFunction
 from nst_lessons.optimizers import OPTIMIZERS, State, Stop, learning_rate_of
-from nst_lessons.run_file import Checkpoint, RunIdentity
+from nst_lessons.run_file import Checkpoint
 from nst_lessons.stages import Stage
 
 STALL_STEPS = 50
@@ -234,8 +234,8 @@ def run_stages(
     rate = learning_rate_of(optimizer, learning_rate)
     check_stages(stages, start)
     check_memory(stages, optimizer)
-    identity = RunIdentity(start.detach().clone(), [stage.size for stage in stages], optimizer, rate)
-    file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every, identity)
+    settings = {"optimizer": optimizer, "learning_rate": rate, "sizes": [stage.size for stage in stages]}
+    file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every, start.detach().clone(), settings)
     saved = file.read() if file else {}
     if progress and not saved:
         report(stages, optimizer)

@@ -11,8 +11,7 @@ import os
 import time
 import warnings
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -32,21 +31,13 @@ class CheckpointError(ValueError):
     """A checkpoint that this run cannot go on from; the message says what came and what is accepted."""
 
 
-@dataclass(frozen=True)
-class RunIdentity:
-    """What tells a run from others: its start ``(1, 3, H, W)``, the sizes of its stages, and how it walks."""
-
-    start: Tensor
-    sizes: Sequence[tuple[int, int]]
-    optimizer: str
-    learning_rate: float
-
-
 class Checkpoint:
-    """The file of one run; written at most every so many seconds, and when asked to."""
+    """The file of one run, which its start and settings tell from others; written every so many seconds."""
 
-    def __init__(self, path: str | os.PathLike[str], seconds: float, run: RunIdentity) -> None:
-        self.path, self.seconds, self.run = Path(path), seconds, run
+    def __init__(
+        self, path: str | os.PathLike[str], seconds: float, start: Tensor, settings: Mapping[str, object]
+    ) -> None:
+        self.path, self.seconds, self.start, self.settings = Path(path), seconds, start, settings
         self.due = time.perf_counter() + seconds
         self.failed = False
         if not self.path.parent.is_dir():
@@ -56,7 +47,7 @@ class Checkpoint:
         """Replace the file by a whole new one; warn, once, where that cannot be."""
         try:
             with whole_file(self.path) as file:
-                torch.save({"format": FORMAT, "run": vars(self.run), **contents}, file)
+                torch.save({"format": FORMAT, "start": self.start, "settings": self.settings, **contents}, file)
         except (OSError, RuntimeError) as error:  # the latter is torch's word for a file that broke off
             if not self.failed:
                 self.failed = True
@@ -74,14 +65,23 @@ class Checkpoint:
         try:
             with zipfile.ZipFile(self.path) as archive:  # torch.load itself does not look for flipped bits
                 damaged = archive.testzip()
-            saved = torch.load(self.path, map_location=self.run.start.device, weights_only=True)
+            saved = torch.load(self.path, map_location=self.start.device, weights_only=True)
         except Exception as error:  # whatever zipfile, pickle and torch stumble over
             raise CheckpointError(f"{self.path} is damaged or no checkpoint of a run; {REMEDY}") from error
         if damaged or not isinstance(saved, dict) or saved.get("format") != FORMAT:
             raise CheckpointError(f"{self.path} is damaged or no checkpoint of a run; {REMEDY}")
-        for name, (theirs, ours) in differences(RunIdentity(**saved["run"]), self.run).items():
-            raise CheckpointError(f"{self.path} is of another run ({name}: {theirs}, not {ours}); {REMEDY}")
+        start, other = (f"shape {tuple(image.shape)} of {image.dtype}" for image in (saved["start"], self.start))
+        self.check_same("start", start, other)
+        if not torch.allclose(saved["start"], self.start, rtol=0, atol=SAME_IMAGE):
+            self.check_same("start", "another image", "this one")
+        for name, ours in self.settings.items():
+            self.check_same(name, saved["settings"][name], ours)
         return saved
+
+    def check_same(self, name: str, theirs: object, ours: object) -> None:
+        """Raise CheckpointError when what the file has under a name is not what this run has."""
+        if theirs != ours:
+            raise CheckpointError(f"{self.path} is of another run ({name}: {theirs}, not {ours}); {REMEDY}")
 
     def check_losses(self, saved: State, loss_fn: LossFunction) -> None:
         """Hold the losses of the saved best image to those that it has here: images, weights and layers may differ.
@@ -99,17 +99,3 @@ class Checkpoint:
                 f"{self.path} is of a run with other images, weights or layers (its best image had the losses "
                 f"{theirs}, and here has {ours}); {REMEDY}"
             )
-
-
-def differences(theirs: RunIdentity, ours: RunIdentity) -> dict[str, tuple[object, object]]:
-    """What differs between two runs, by name."""
-    pairs: dict[str, tuple[object, object]] = {
-        name: (getattr(theirs, name), getattr(ours, name)) for name in ("optimizer", "learning_rate")
-    }
-    if theirs.start.shape != ours.start.shape or theirs.start.dtype != ours.start.dtype:
-        start, other = (f"shape {tuple(run.start.shape)} of {run.start.dtype}" for run in (theirs, ours))
-        pairs["start"] = start, other
-    elif not torch.allclose(theirs.start, ours.start, rtol=0, atol=SAME_IMAGE):
-        pairs["start"] = "another image", "this one"
-    pairs["sizes"] = theirs.sizes, ours.sizes
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

@@ -145,12 +145,9 @@ def maximise_activation(
     """An image that excites one channel of a layer as much as it can: what the channel looks for.
 
     Erhan, Bengio, Courville and Vincent, "Visualizing Higher-Layer Features of a Deep Network" (2009). Unhindered, it
-    would end in noise that only networks see, so there are the usual restraints (Olah, Mordvintsev and Schubert,
-    "Feature Visualization", Distill, 2017): total variation against noise, jitter so that nothing depends on the
-    exact position, and octaves, from a small image to the full one, so that large shapes come first.
-
-    A layer before its ReLU, such as "conv3_1", always has a slope to follow; after it, a channel that is silent on
-    the start stays silent.
+    would end in noise that only networks see. The restraints are those of Olah, Mordvintsev and Schubert, "Feature
+    Visualization" (Distill, 2017): total variation, jitter, and octaves, from a small image to the full one. A layer
+    before its ReLU, such as "conv3_1", always has a slope to follow; after it, a silent channel stays silent.
 
     Args:
         backbone: the network.
