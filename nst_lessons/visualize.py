@@ -160,16 +160,14 @@ def maximise_activation(
         tv: weight of the total variation.
         jitter: the image is rolled by up to so many pixels at every step.
         seed: of noise and jitter.
-        options: those of `optimize_image`, but without a checkpoint, because jitter is random. The optimiser is Adam by
-            default, which keeps the pixels in [0, 1] at every step: without such a border no image is the most
-            exciting one.
+        options: those of `optimize_image`, but no checkpoint, because jitter is random. The optimiser is Adam by
+            default, which keeps the pixels in [0, 1] at every step: without a border no image is the most exciting.
 
     Returns:
-        The last octave's `Result`; its loss "activation" is minus the channel's mean in units of the layer's root
-        mean square on the start.
+        A `Result` whose loss "activation" is minus the channel's mean by the layer's root mean square on the start.
 
     Raises:
-        ValueError: for an unknown layer or channel, or fewer than one octave.
+        ValueError: for an unknown layer or channel, fewer than one octave, or a checkpoint.
     """
     layer = backbone.canonical(layer)
     if not 0 <= channel < backbone.channels[layer]:
