@@ -3,7 +3,7 @@
 The house, from the ground up (a module imports only those above it):
 
     files         whole_file: written whole or not at all
-    samples       the bundled photos, and style images that the package paints itself
+    samples       the bundled photos, and the paintings that tools/paint.py painted
     images        files, URLs, bytes, PIL <-> tensors (1, 3, H, W) in [0, 1]; preprocess and deprocess
     network       Backbone: backbone(image, layers) -> {layer: features}
     weight_files  load_backbone("compact" | "vgg16" | "vgg19" | path): reading, downloading, hashes
@@ -15,7 +15,6 @@ The house, from the ground up (a module imports only those above it):
     visualize     activation grids, strongest channels, receptive fields, activation maximisation
     plots         figures with captions and alt text
     widgets       the explorers of the lessons
-    distillation  how the compact backbone was trained; nothing imports it
     __main__      nst-lessons: lab, transfer, doctor, fetch
 """
 
