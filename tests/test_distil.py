@@ -5,20 +5,18 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from nst_lessons import Backbone, distillation, load_backbone, noise_like, save_image
-from tools.distil import (
+from distil import (
     as_rows,
-    augment,
     distil,
     held_out_errors,
     least_squares,
     normalise_activations,
-    random_crops,
-    read_photos,
     save_weights,
     start_from_teacher,
     telling_channels,
 )
+from nst_lessons import Backbone, load_backbone, noise_like, save_image
+from training_images import augment, random_crops, read_photos
 
 RELUS = ["relu1_1", "relu1_2", "relu2_1"]
 
@@ -38,8 +36,8 @@ def photos() -> list[torch.Tensor]:
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    for name, value in {"CROP": 32, "SAVE_EVERY": 5, "CANVAS_LIFE": 4}.items():
-        monkeypatch.setattr(distillation, name, value)
+    for name, value in {"training_images.CROP": 32, "training_images.CANVAS_LIFE": 4, "distil.SAVE_EVERY": 5}.items():
+        monkeypatch.setattr(name, value)
 
 
 def test_least_squares_recovers_a_linear_map():
@@ -129,7 +127,7 @@ def test_a_second_round_begins_where_the_first_one_ended(teacher, photos, tmp_pa
 
 
 def test_training_brings_the_held_out_error_down(teacher, photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(distillation, "start_from_teacher", lambda *_: None)
+    monkeypatch.setattr("distil.start_from_teacher", lambda *_: None)
     images = random_crops(photos[::6], 12, torch.Generator().manual_seed(9))
     student = Backbone([[6, 6], [8], [8], [8, 8]])
     options = {"out": tmp_path / "a.safetensors", "batch": 4, "canvases": 1, "learning_rate": 3e-3}

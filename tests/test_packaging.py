@@ -2,6 +2,7 @@
 
 import re
 import sys
+import tarfile
 from importlib.metadata import version
 from pathlib import Path
 from zipfile import ZipFile
@@ -25,6 +26,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
 EXTRAS = PROJECT["optional-dependencies"]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PACKAGED = ["weights/compact.safetensors", *(f"paintings/{name}.webp" for name in nst_lessons.PAINTINGS)]
 LIMIT_BYTES = 3_000_000
 PICTURES = {"image/png", "image/jpeg"}
 
@@ -71,20 +73,24 @@ def test_the_readme_has_the_two_commands_and_names_every_lesson():
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> ZipFile:
-    """The wheel, built here and now."""
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The wheel and the source distribution, built here and now."""
     build = pytest.importorskip("hatchling.build", reason='hatchling is missing; pip install -e ".[test]" brings it')
-    folder = tmp_path_factory.mktemp("wheel")
+    folder = tmp_path_factory.mktemp("distributions")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(ROOT)
-        name = build.build_wheel(str(folder))
-    return ZipFile(folder / name)
+        return folder / build.build_wheel(str(folder)), folder / build.build_sdist(str(folder))
 
 
-def test_the_wheel_carries_weights_and_lessons(wheel):
+@pytest.fixture(scope="module")
+def wheel(distributions) -> ZipFile:
+    return ZipFile(distributions[0])
+
+
+def test_the_wheel_carries_weights_paintings_and_lessons(wheel):
     names = wheel.namelist()
-    weights = (ROOT / "nst_lessons" / "weights" / "compact.safetensors").read_bytes()
-    assert wheel.read("nst_lessons/weights/compact.safetensors") == weights
+    for file in PACKAGED:
+        assert wheel.read(f"nst_lessons/{file}") == (ROOT / "nst_lessons" / file).read_bytes()
     for lesson in LESSONS:
         assert wheel.read(f"nst_lessons/notebooks/{lesson.name}") == lesson.read_bytes()
     assert [lesson.name[:3] for lesson in LESSONS] == [f"{number:02}_" for number in range(1, len(LESSONS) + 1)]
@@ -92,6 +98,14 @@ def test_the_wheel_carries_weights_and_lessons(wheel):
     foreign = [name for name in names if not name.startswith(("nst_lessons/", "nst_lessons-"))]
     assert foreign == []
     assert [name for name in names if "__pycache__" in name or ".ipynb_checkpoints" in name] == []
+
+
+def test_the_source_carries_what_made_what_is_shipped(distributions):
+    with tarfile.open(distributions[1]) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames()}
+    tools = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tools").rglob("*.py")}
+    assert {"tools/paint.py", "tools/distil.py"} <= tools <= names
+    assert {f"nst_lessons/{file}" for file in PACKAGED} <= names
 
 
 def test_the_wheel_has_the_command_and_its_requirements(wheel):

