@@ -3,7 +3,7 @@
 Each run installs the package with its test requirements into a fresh virtual environment: the newest releases for the
 Python that is named, or, for ``lowest``, the oldest releases and the oldest Python that pyproject.toml allows. Then it
 runs all tests but the browser's and the notebooks, and prints a row of a Markdown table. Without arguments all three
-are run. A run takes some ten minutes, and several gigabytes while it lasts, most of both for torch.
+are run. A run takes minutes, two of them for the tests, and several gigabytes while it lasts, most of them for torch.
 """
 
 import argparse
