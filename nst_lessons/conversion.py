@@ -73,7 +73,7 @@ def gains(recipe: Recipe, backbone: Backbone, layers: Iterable[str]) -> dict[str
     in blocks 1 to 3, a fifth in block 4 and a half in block 5.
 
     Raises:
-        ValueError: for a layer that either network does not have.
+        ValueError: for a layer that either network does not have, or that is silent.
     """
     layers = list(layers)
     names = {layer: backbone.canonical(layer) for layer in layers}
@@ -82,10 +82,10 @@ def gains(recipe: Recipe, backbone: Backbone, layers: Iterable[str]) -> dict[str
         raise ValueError(f"{recipe.network} has no layer {absent[0]!r}; choose from {', '.join(known)}")
     noise = deprocess(SCALES[backbone.convention] * reference_input(), backbone.convention)
     features = with_max_pooling(backbone)(noise, layers)
-    return {
-        layer: SCALES[recipe.scale] * known[names[layer]] / float(maps.float().square().sum().sqrt())
-        for layer, maps in features.items()
-    }
+    found = {layer: float(maps.float().square().sum().sqrt()) for layer, maps in features.items()}
+    if silent := [layer for layer, norm in found.items() if norm == 0]:
+        raise ValueError(f"{silent[0]} of this network is silent on noise, so its weight cannot be converted")
+    return {layer: SCALES[recipe.scale] * known[names[layer]] / found[layer] for layer in layers}
 
 
 def with_max_pooling(backbone: Backbone) -> Backbone:

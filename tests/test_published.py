@@ -299,6 +299,13 @@ def test_layers_that_a_network_lacks_are_named(tiny_backbone, small_image):
         style_transfer(deep, small_image, small_image, recipe=own(content_layers={"relu3_4": 1.0}))
 
 
+def test_a_silent_layer_is_named(tiny_backbone, small_image):
+    torch.nn.init.constant_(tiny_backbone.conv2_1.weight, 0)
+    torch.nn.init.constant_(tiny_backbone.conv2_1.bias, -1)
+    with pytest.raises(ValueError, match="relu2_1 of this network is silent on noise"):
+        style_transfer(tiny_backbone, small_image, small_image, recipe=own())
+
+
 # total variation
 
 
