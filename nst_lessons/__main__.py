@@ -1,79 +1,58 @@
 """The command line: ``nst-lessons lab | transfer | doctor | fetch``.
 
-An error is one line on stderr. The exit code tells how it went:
-
-====  ==============================================================================================
-0     done
-1     not as asked, but the best image is kept: the loss was no longer a number, or OUT could not be
-      written and the image lies in another folder, which is named
-2     nothing done, because of the arguments, an input or the machine; nothing is overwritten
-130   interrupted; what ``transfer`` had by then is kept
-====  ==============================================================================================
+An error is one line on stderr. The exit code tells how it went, see `EXIT_CODES`.
 """
 
 from __future__ import annotations
 
 import argparse
 import inspect
-import json
 import math
-import os
-import platform
-import shutil
+import re
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from nst_lessons import PAINTINGS, PHOTOS, ImageError, __version__
-from nst_lessons.estimate import duration, run_seconds
-from nst_lessons.files import whole_file
-from nst_lessons.images import SUFFIXES, load_image, save_image
-from nst_lessons.optimize import OPTIMIZERS, optimize_image
-from nst_lessons.published import PUBLISHED, find_recipe, recipe_network
-from nst_lessons.recipes import PAINTING_SCALE, STARTS, apply_style_transfer, style_transfer
+from nst_lessons import PAINTINGS, PHOTOS, __version__
+from nst_lessons.doctor import report_machine
+from nst_lessons.history import Ending, Result
+from nst_lessons.images import SUFFIXES, load_image
+from nst_lessons.lab import LESSONS_FOLDER, open_lessons
+from nst_lessons.memory import keep_freed_memory
+from nst_lessons.optimizers import OPTIMIZERS
+from nst_lessons.published import PUBLISHED, TransferOptions
+from nst_lessons.recipes import PAINTING_SCALE, STARTS, TRANSFER_DEFAULTS, apply_style_transfer, plan_transfer
+from nst_lessons.record import check_outputs, keep, plan_record, record_path, result_record
 from nst_lessons.samples import sample
+from nst_lessons.styles import Style
 from nst_lessons.weight_files import (
     DOWNLOAD_MEGABYTES,
     DOWNLOADS,
-    WeightsError,
     cached_weights,
     check_hash,
     default_backbone,
-    default_device,
     fetch_weights,
-    load_backbone,
-    sha256,
-    weights_file,
 )
 
-PACKAGED_LESSONS = Path(__file__).parent / "notebooks"  # in an installed wheel
-CLONED_LESSONS = Path(__file__).parents[1] / "notebooks"  # in a clone
-LESSONS_FOLDER = "nst_lessons_notebooks"
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 the best image is kept, but the loss was no longer finite, or OUT could not be written and "
+    "the image is in another folder, which is named; 2 nothing done and nothing overwritten, because of the arguments, "
+    "an input or the machine; 130 interrupted, with the best image so far in OUT."
+)
+SAMPLES = PHOTOS + PAINTINGS
+SIZE: int = inspect.signature(apply_style_transfer).parameters["size"].default
 
-# A later function's defaults win: style_transfer decides about the steps, optimize_image about the optimizer.
-DEFAULTS = {
-    name: parameter.default
-    for function in (optimize_image, style_transfer, apply_style_transfer)
-    for name, parameter in inspect.signature(function).parameters.items()
-}
-STANDARD_PHOTO = "chelsea"
-SOURCES = f"a path, a web address, or a sample: {', '.join(PHOTOS + PAINTINGS)}"
-SIZE_HELP = "longer side of the photo, in pixels"
-PAINTING_SIZE_HELP = "longer side of the painting: the larger, the broader the brush strokes (default: twice --size)"
-RECIPE_HELP = "a published recipe in place of the defaults below, on its own network if that is at hand"
-BACKBONE_HELP = f"compact, {', '.join(DOWNLOADS)}, or the path of a checkpoint"
 
-CHECKPOINT_HELP = "a file that is kept up to date during the run: the same command goes on from it, also after a crash"
+def finite(text: str) -> float:
+    """A number that is neither infinite nor NaN; argparse wants a ValueError for others."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError
+    return number
 
 
 def layer_names(text: str) -> tuple[str, ...]:
@@ -81,36 +60,36 @@ def layer_names(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
 
 
-class Given(argparse.Action):
-    """Store an option, and remember that it was given: a recipe takes the place of defaults only."""
-
-    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
-        setattr(namespace, self.dest, values)
-        namespace.given = {*namespace.given, self.dest}
-
-
-TRANSFER_OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "steps": (int, "at most so many steps"),
-    "alpha": (float, "weight of the content"),
-    "beta": (float, "weight of the style"),
-    "tv": (float, "weight of the total variation, which smooths"),
-    "content_layers": (layer_names, "where the content is compared; names with commas between them"),
-    "style_layers": (layer_names, "where the style is compared; names with commas between them"),
-    "start": (str, f"the image to begin with: {', '.join(STARTS)}"),
-    "optimizer": (str, f"who takes the steps: {', '.join(OPTIMIZERS)}"),
-    "seed": (int, "of the noise to begin with"),
+TRANSFER_OPTIONS: dict[str, tuple[Callable[[str], object], str]] = {
+    "steps": (int, "take at most so many steps"),
+    "alpha": (finite, "weight of the content"),
+    "beta": (finite, "weight of the style"),
+    "tv": (finite, "weight of the total variation, which smooths the image"),
+    "content_layers": (layer_names, "layers at which the content is compared, separated by commas"),
+    "style_layers": (layer_names, "layers at which the style is compared, separated by commas"),
+    "start": (str, f"image to begin with: {', '.join(STARTS)}"),
+    "optimizer": (str, f"method that takes the steps: {', '.join(OPTIMIZERS)}"),
+    "seed": (int, "seed of the noise to begin with"),
+    "checkpoint": (Path, "file kept up to date during the run: the same command goes on from it, also after a crash"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 1, 2 or 130, see above."""
+    """Run one command; returns the exit code: 0, 1, 2 or 130, see `EXIT_CODES`."""
     parser = command_line()
     args, further = parser.parse_known_args(argv)
-    if further and args.command is not lab:
+    if further and args.command != "lab":
         parser.error(f"unrecognized arguments: {' '.join(further)}")
-    args.further = [argument for argument in further if argument != "--"]
     try:
-        return args.command(args)
+        if args.command == "lab":
+            return open_lessons([argument for argument in further if argument != "--"])
+        if args.command == "fetch":
+            return fetch(args.network)
+        memory_kept = keep_freed_memory()
+        if args.command == "transfer":
+            return transfer(args)
+        report_machine(SIZE, memory_kept)
+        return 0
     except KeyboardInterrupt:
         print("nst-lessons: interrupted", file=sys.stderr)
         return 130
@@ -124,9 +103,8 @@ def command_line() -> argparse.ArgumentParser:
     """The commands and their options."""
     parser = argparse.ArgumentParser("nst-lessons", description="Neural style transfer, lesson by lesson.")
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    command = commands.add_parser(
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser(
         "lab",
         help="open the lessons in JupyterLab",
         usage="nst-lessons lab [DIR] [JupyterLab's options ...]",
@@ -134,273 +112,118 @@ def command_line() -> argparse.ArgumentParser:
         f"a clone, they are first copied into DIR (default: {LESSONS_FOLDER}), where a file that is already there is "
         "never overwritten. All further arguments, such as --no-browser --port 9000, go to JupyterLab.",
     )
-    command.set_defaults(command=lab)
-
     command = commands.add_parser(
         "transfer",
-        help="a photo in a painting's style",
-        description=f"Paint PHOTO in the style of PAINTING. Each is {SOURCES}. Beside OUT, OUT.json records the "
-        "settings, versions and losses. Ctrl-C ends the run early and keeps the best image so far.",
-        epilog="Exit codes: 0 done; 1 not as asked, but the best image is kept (the loss was no longer a number, or "
-        "OUT could not be written and the image lies in another folder, which is named); 2 nothing done, because of "
-        "the arguments, an input or the machine; 130 interrupted, with the best image so far in OUT.",
+        help="paint a photo in a painting's style",
+        description="Paint PHOTO in the style of PAINTING. Each is a path, a web address, or a sample: "
+        f"{', '.join(SAMPLES)}. Beside OUT, OUT.json records the settings, versions and losses. Ctrl-C ends the run "
+        "early and keeps the best image so far.",
+        epilog=EXIT_CODES,
     )
-    command.set_defaults(command=transfer, given=set())
-    command.add_argument("photo", metavar="PHOTO")
-    command.add_argument("painting", metavar="PAINTING")
-    command.add_argument("-o", "--out", metavar="OUT", type=Path, required=True, help=f"{', '.join(SUFFIXES)}")
-    command.add_argument("--size", type=int, default=DEFAULTS["size"], help=f"{SIZE_HELP} (default: %(default)s)")
-    command.add_argument("--painting-size", type=int, metavar="SIZE", help=PAINTING_SIZE_HELP)
-    command.add_argument("--recipe", choices=tuple(PUBLISHED), help=RECIPE_HELP)
-    command.add_argument(
-        "--backbone", action=Given, default=default_backbone(), help=f"{BACKBONE_HELP} (default: %(default)s)"
-    )
-    for name, (kind, help_text) in TRANSFER_OPTIONS.items():
-        default = DEFAULTS[name]
-        shown = default if isinstance(default, str | int | float) else ",".join(default)
-        flag, value = f"--{name.replace('_', '-')}", name.split("_")[-1].upper()
-        text = f"{help_text} (default: {shown})"
-        command.add_argument(flag, type=kind, action=Given, default=default, metavar=value, help=text)
-
-    command.add_argument("--checkpoint", metavar="PATH", type=Path, help=CHECKPOINT_HELP)
-
-    command = commands.add_parser("doctor", help="what this machine has, and how fast it is")
-    command.set_defaults(command=doctor)
-
-    command = commands.add_parser("fetch", help="download a VGG's weights, once, and verify them")
-    command.set_defaults(command=fetch)
-    command.add_argument("network", choices=tuple(DOWNLOADS))
+    add_transfer_options(command)
+    text = "show what is installed, what the hardware can do and how long a transfer takes"
+    commands.add_parser("doctor", help=text, description=text)
+    text = "download a VGG's weights, once, and verify them"
+    command = commands.add_parser("fetch", help=text, description=text)
+    command.add_argument("network", choices=tuple(DOWNLOADS), help=f"about {DOWNLOAD_MEGABYTES} MB each")
     return parser
 
 
-def lab(args: argparse.Namespace) -> int:
-    """Open the lessons in JupyterLab."""
-    if find_spec("jupyterlab") is None:
-        raise ValueError('JupyterLab is missing; pip install "nst-lessons[lab]" installs it')
-    lessons = PACKAGED_LESSONS if PACKAGED_LESSONS.is_dir() else CLONED_LESSONS
-    folder, options = lessons, args.further
-    if options and not options[0].startswith("-"):
-        folder, options = Path(options[0]), options[1:]
-    elif lessons == PACKAGED_LESSONS:
-        folder = Path(LESSONS_FOLDER)
-    if folder.resolve() != lessons.resolve():
-        copy_lessons(lessons, folder)
-    if hasattr(os, "geteuid") and os.geteuid() == 0 and "--allow-root" not in options:
-        options = ["--allow-root", *options]  # in a container one is root
-    return run_jupyterlab([str(folder), *options])
-
-
-def run_jupyterlab(arguments: Sequence[str]) -> int:
-    """Run JupyterLab in this process, so that Ctrl-C means what it always means there."""
-    from jupyterlab.labapp import main as jupyterlab
-
-    return jupyterlab(arguments) or 0
-
-
-def copy_lessons(lessons: Path, folder: Path) -> None:
-    """Copy what is not there yet, and say what was copied and what was kept."""
-    folder.mkdir(parents=True, exist_ok=True)
-    names = sorted(path.name for path in lessons.glob("[!.]*") if path.is_file())
-    kept = [name for name in names if (folder / name).exists()]
-    copied = [name for name in names if name not in kept]
-    for name in copied:
-        with whole_file(folder / name) as copy:
-            copy.write_bytes((lessons / name).read_bytes())
-    if copied:
-        print(f"copied to {folder}: {', '.join(copied)}", flush=True)
-    if kept:
-        print(f"kept as they are in {folder}: {', '.join(kept)} (rename one to get a fresh copy)", flush=True)
+def add_transfer_options(command: argparse.ArgumentParser) -> None:
+    """The arguments of ``transfer``. Of `TransferOptions`, the namespace has those that were given, and no others."""
+    add = command.add_argument
+    add("photo", metavar="PHOTO", help="picture that gives the content")
+    add("painting", metavar="PAINTING", help="picture that gives the style")
+    add("-o", "--out", type=Path, metavar="OUT", required=True, help=f"picture to write: {', '.join(SUFFIXES)}")
+    text = "blend in another painting; its weight (default: 1) is relative to the first one's 1; can be repeated"
+    add("--and", action="append", default=[], dest="others", metavar="PAINTING[:WEIGHT]", help=text)
+    add("--size", type=int, default=SIZE, help="longer side of the photo, in pixels (default: %(default)s)")
+    text = "longer side of the paintings: the larger, the broader the brush strokes (default: twice --size)"
+    add("--painting-size", type=int, metavar="SIZE", help=text)
+    text = "a published recipe in place of the defaults below, on its own network if that is on this machine"
+    add("--recipe", choices=tuple(PUBLISHED), help=text)
+    networks = ", ".join(("compact", *DOWNLOADS))
+    text = f"{networks}, or the path of a weights file (default: the recipe's network, or {default_backbone()})"
+    add("--backbone", help=text)
+    for name, (kind, text) in TRANSFER_OPTIONS.items():
+        default = TRANSFER_DEFAULTS[name]
+        if default is not None:
+            text += f" (default: {','.join(default) if isinstance(default, tuple) else default})"
+        flag, metavar = f"--{name.replace('_', '-')}", name.split("_")[-1].upper()
+        add(flag, type=kind, default=argparse.SUPPRESS, metavar=metavar, help=text)
 
 
 def transfer(args: argparse.Namespace) -> int:
-    """Paint a photo in a painting's style; writes the image and its record."""
-    check_out(args.out, inputs=(args.photo, args.painting))
-    if args.checkpoint:
-        check_place(args.checkpoint, inputs=(args.photo, args.painting, args.out))
-    painting_size = args.painting_size or PAINTING_SCALE * args.size
-    photo, painting = open_image(args.photo, args.size), open_image(args.painting, painting_size)
-    options = {name: getattr(args, name) for name in TRANSFER_OPTIONS if args.recipe is None or name in args.given}
-    steps, pooling = args.steps, "avg"
-    if args.recipe:
-        recipe = find_recipe(args.recipe)
-        steps, pooling = options.get("steps", recipe.steps), recipe.pooling
-        args.backbone = args.backbone if "backbone" in args.given else recipe_network(recipe)
-        options["recipe"] = args.recipe
-    backbone = load_backbone(args.backbone, pooling=pooling)
+    """Paint a photo in the style of one painting or several; writes the image and its record."""
+    given = {name: value for name, value in vars(args).items() if name in TransferOptions.__annotations__}
+    options = cast(TransferOptions, given)
+    checkpoint = options.get("checkpoint")
+    weights = [(args.painting, 1.0), *map(source_and_weight, args.others)]
+    sources = [source for source, _ in weights]
+    check_outputs(args.out, checkpoint, [args.photo, *sources])
+    painting_size = PAINTING_SCALE * args.size if args.painting_size is None else args.painting_size
+    photo = open_image(args.photo, args.size)
+    styles = [Style(open_image(source, painting_size), weight) for source, weight in weights]
+    plan = plan_transfer(args.backbone or None, photo, styles, recipe=args.recipe, **options)
+    if args.painting_size is not None and args.recipe and PUBLISHED[args.recipe].same_shape:
+        print(f"{args.recipe} stretches paintings to the photo's shape: --painting-size is their size before that")
     print(
-        f"{photo.shape[3]} x {photo.shape[2]} pixels, {args.backbone} on {backbone.device}, {steps} steps; "
-        "Ctrl-C keeps the best image so far",
+        f"{plan.photo.shape[3]} x {plan.photo.shape[2]} pixels, {plan.network} on {plan.backbone.device}, "
+        f"{plan.options.get('steps', TRANSFER_DEFAULTS['steps'])} steps; Ctrl-C keeps the best image so far",
         flush=True,
     )
+    record = plan_record(plan, args.photo, sources, args.recipe)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: tqdm.write(f"nst-lessons: {message}", file=sys.stderr)
-        result = style_transfer(backbone, photo, painting, checkpoint=args.checkpoint, **options)
-    record = {
-        "photo": args.photo,
-        "painting": args.painting,
-        "size": args.size,
-        "painting_size": painting_size,
-        "backbone": args.backbone,
-        "weights_sha256": sha256(weights_file(args.backbone)),
-        **options,
-        "device": str(backbone.device),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": version("torch"),
-            "torchvision": version("torchvision"),
-            "nst-lessons": __version__,
-        },
-        "losses": {name: loss if math.isfinite(loss) else None for name, loss in result.losses.items()},
-        "steps_taken": len(result.history.losses),
-        "seconds": round(result.history.seconds, 3),
-        "stopped": result.stopped,
-    }
-    out = keep(result.image, record, args.out)
+        result = plan.run()
+    out = keep(result.image, record | result_record(result), args.out)
     terms = " + ".join(f"{loss:.4g} {name}" for name, loss in result.losses.items())
     print(f"stopped after {result.history.seconds:.1f} s: {result.stopped}")
     print(f"loss {sum(result.losses.values()):.4g} = {terms}")
     print(f"wrote {out} and {record_path(out).name}")
+    if result.interrupted and checkpoint and Path(checkpoint).exists():
+        print(f"the same command goes on from {checkpoint}")
+    return exit_code(result, in_place=out == args.out)
+
+
+def exit_code(result: Result, in_place: bool) -> int:
+    """The exit code of a transfer, whose image was, or was not, written where it was asked for."""
     if result.interrupted:
-        if args.checkpoint:
-            print(f"the same command goes on from {args.checkpoint}")
         return 130
-    return 0 if out == args.out and "finite" not in result.stopped else 1
+    return 0 if in_place and result.ending is not Ending.FAILED else 1
 
 
-def record_path(out: Path) -> Path:
-    """Where an image's record lies: beside it."""
-    return out.with_name(f"{out.name}.json")
-
-
-def keep(image: Tensor, record: dict[str, Any], out: Path) -> Path:
-    """Write an image and its record; where that fails, in a new folder, here or among the temporary ones.
-
-    Returns:
-        The image's path.
+def source_and_weight(text: str) -> tuple[str, float]:
+    """``"mosaic:0.5"`` as ``("mosaic", 0.5)``; without a number behind the last colon, all of it and 1.
 
     Raises:
-        ImageError, OSError: when no place is left.
+        ValueError: for a weight that is not positive, or no number though an image stands before the colon.
     """
-
-    def write(out: Path) -> Path:
-        save_image(image, out)
-        with whole_file(record_path(out)) as file:
-            file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        return out
-
+    source, _, weight = text.rpartition(":")
+    if not source or re.fullmatch(r"https?://[^/]*", source):  # no colon, or that of a port
+        return text, 1.0
     try:
-        return write(out)
-    except (ImageError, OSError) as error:
-        for parent in (".", None):
-            with suppress(ImageError, OSError):
-                folder = Path(tempfile.mkdtemp(prefix="nst-lessons-", dir=parent)).resolve()
-                try:
-                    kept = write(folder / out.name)
-                except (ImageError, OSError):
-                    shutil.rmtree(folder)
-                    raise
-                print(f"nst-lessons: {error}; the image is kept in {folder}", file=sys.stderr)
-                return kept
-        raise
-
-
-def check_out(out: Path, inputs: Sequence[str]) -> None:
-    """Refuse what could not be written, or what would overwrite another file of this run, before any work is done.
-
-    Raises:
-        ValueError: saying what would do.
-    """
-    if out.suffix.lower() not in SUFFIXES:
-        raise ImageError(f"cannot write {out.name!r}; a name that ends in {', '.join(SUFFIXES)} would do")
-    check_place(out, inputs)
-
-
-def check_place(path: Path, inputs: Sequence[str | Path]) -> None:
-    """Refuse a path where no file could be written, or which would overwrite another one of this run.
-
-    Raises:
-        ValueError: saying what would do.
-    """
-    if not path.parent.is_dir():
-        raise ValueError(f"there is no folder {path.parent}; make it first, or choose another")
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise ValueError(f"{path} cannot be written; another name or folder would do")
-    if path.resolve() in [Path(source).resolve() for source in inputs]:
-        raise ValueError(f"{path} would overwrite another file of this run; another name would do")
+        number = float(weight)
+    except ValueError:
+        if source not in SAMPLES and not Path(source).is_file():  # the colon of an address, a drive or a name
+            return text, 1.0
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise ValueError(f"--and {text}: the weight is {weight!r}; give a positive number, such as {source}:0.5")
+    return source, number
 
 
 def open_image(source: str, size: int) -> Tensor:
     """Load a sample by name, or an image from a path or web address, ``(1, 3, H, W)``."""
-    return load_image(sample(source, size) if source in PHOTOS + PAINTINGS else source, size)
+    return load_image(sample(source, size) if source in SAMPLES else source, size)
 
 
-def doctor(args: argparse.Namespace) -> int:
-    """Print what this machine has, and what a standard run takes."""
-
-    def tell(subject: str, finding: object) -> None:
-        print(f"{subject:<14}{finding}", flush=True)
-
-    tell("nst-lessons", f"{__version__} in {Path(__file__).parent}")
-    tell("python", f"{platform.python_version()} on {platform.platform()}")
-    for name in ("torch", "torchvision", "numpy", "ipywidgets", "jupyterlab", "nbval"):
-        tell(name, installed(name))
-    tell("device", device := default_device())
-    tell("threads", f"{torch.get_num_threads()} of {os.cpu_count()} processor cores")
-    tell("bfloat16", bfloat16_hardware(device))
-    for name in DOWNLOADS:
-        tell(name, cache_state(name))
-    tell("compact", f"SHA-256 {sha256(weights_file('compact'))}")
-    size, steps = DEFAULTS["size"], DEFAULTS["steps"]
-    photo, layers = open_image(STANDARD_PHOTO, size), [*DEFAULTS["content_layers"], *DEFAULTS["style_layers"]]
-    seconds = run_seconds(load_backbone("compact"), photo, layers, steps)
-    basis = f"compact, {size} pixels, {steps} steps; extrapolated from a smaller image"
-    tell("standard run", f"a transfer takes about {duration(seconds)} ({basis})")
-    return 0
-
-
-def installed(name: str) -> str:
-    """A distribution's version, or that it is missing."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return 'missing; pip install "nst-lessons[lab,test]" brings it'
-
-
-def bfloat16_hardware(device: torch.device) -> str:
-    """Whether the device has instructions for bfloat16, and how that was found out."""
-    if device.type == "cuda":
-        major, minor = torch.cuda.get_device_capability(device)
-        return f"{'yes' if major >= 8 else 'no'} (CUDA compute capability {major}.{minor}; 8.0 brought it)"
-    cpuinfo = Path("/proc/cpuinfo")
-    if hasattr(torch.cpu, "get_capabilities"):
-        flags = {flag for flag, present in torch.cpu.get_capabilities().items() if present}
-        source = "torch.cpu.get_capabilities"
-    elif cpuinfo.exists():
-        flags, source = set(cpuinfo.read_text().split()), str(cpuinfo)
-    else:
-        return "unknown (neither this torch nor this system tells)"
-    found = sorted(flags & {"amx_bf16", "avx512_bf16", "bf16"})
-    return f"{'yes: ' + ', '.join(found) if found else 'no'} (processor, from {source})"
-
-
-def cache_state(name: str) -> str:
-    """Whether torch's cache has a network's weights, and whether they are whole."""
-    path = cached_weights(name)
-    if not path.exists():
-        return f"not cached; `nst-lessons fetch {name}` downloads about {DOWNLOAD_MEGABYTES} MB"
-    try:
-        check_hash(path)
-    except WeightsError as error:
-        return str(error)
-    return f"cached and whole: {path}"
-
-
-def fetch(args: argparse.Namespace) -> int:
+def fetch(network: str) -> int:
     """Download a VGG's weights unless they are there, and verify their hash."""
-    fetch_weights(args.network)
-    path = cached_weights(args.network)
+    fetch_weights(network)
+    path = cached_weights(network)
     check_hash(path)
-    print(f"{args.network}: {path.stat().st_size / 1e6:.0f} MB, SHA-256 as it should be: {path}")
+    print(f"{network}: {path.stat().st_size / 1e6:.0f} MB, SHA-256 verified: {path}")
     return 0
 
 

@@ -1,6 +1,7 @@
-"""What the tests share: a tiny seeded network, and an image whose sides differ."""
+"""What the tests share: a tiny seeded network, images whose sides differ, an empty folder."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import pytest
 import torch
@@ -28,6 +29,14 @@ def small_image() -> Tensor:
 def other_image() -> Tensor:
     """(1, 3, 14, 10) in [0, 1]."""
     return torch.rand(1, 3, 14, 10, generator=torch.Generator().manual_seed(2)) ** 3
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """An empty working directory; and the environment names no network."""
+    monkeypatch.delenv("NST_LESSONS_BACKBONE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture

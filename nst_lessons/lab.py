@@ -1,0 +1,59 @@
+"""The lessons in JupyterLab, in place or as a copy of one's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from nst_lessons.files import whole_file
+
+PACKAGED_LESSONS = Path(__file__).parent / "notebooks"  # in an installed wheel
+CLONED_LESSONS = Path(__file__).parents[1] / "notebooks"  # in a clone
+LESSONS_FOLDER = "nst_lessons_notebooks"
+
+
+def open_lessons(arguments: Sequence[str]) -> int:
+    """Open the lessons in JupyterLab; returns its exit code.
+
+    Args:
+        arguments: the folder to copy them to, if the first one is no option; JupyterLab's options.
+
+    Raises:
+        ValueError: without JupyterLab.
+    """
+    if find_spec("jupyterlab") is None:
+        raise ValueError('JupyterLab is missing; pip install "nst-lessons[lab]" installs it')
+    lessons = PACKAGED_LESSONS if PACKAGED_LESSONS.is_dir() else CLONED_LESSONS
+    folder = Path(LESSONS_FOLDER) if lessons == PACKAGED_LESSONS else lessons
+    options = list(arguments)
+    if options and not options[0].startswith("-"):
+        folder = Path(options.pop(0))
+    if folder.resolve() != lessons.resolve():
+        copy_lessons(lessons, folder)
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and "--allow-root" not in options:
+        options = ["--allow-root", *options]  # in a container one is root
+    return run_jupyterlab([str(folder), *options])
+
+
+def run_jupyterlab(arguments: Sequence[str]) -> int:
+    """Run JupyterLab in this process, so that Ctrl-C means what it always means there."""
+    from jupyterlab.labapp import main as jupyterlab
+
+    return jupyterlab(arguments) or 0
+
+
+def copy_lessons(lessons: Path, folder: Path) -> None:
+    """Copy what is not there yet, and say what was copied and what was kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = sorted(path.name for path in lessons.glob("[!.]*") if path.is_file())
+    kept = [name for name in names if (folder / name).exists()]
+    copied = [name for name in names if name not in kept]
+    for name in copied:
+        with whole_file(folder / name) as copy:
+            copy.write_bytes((lessons / name).read_bytes())
+    if copied:
+        print(f"copied to {folder}: {', '.join(copied)}", flush=True)
+    if kept:
+        print(f"kept as they are in {folder}: {', '.join(kept)} (rename one to get a fresh copy)", flush=True)
