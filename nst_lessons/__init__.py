@@ -24,6 +24,9 @@ The house, from the ground up (a module imports only those above it):
     visualize       strongest channels, receptive fields, activation maximisation
     plots           figures with captions and alt text
     widgets         the explorers of the lessons
+    record          what a transfer writes: the picture, and how it was made
+    lab             the lessons in JupyterLab
+    doctor          what this machine has, and how fast it is
     __main__        nst-lessons: lab, transfer, doctor, fetch
 """
 
