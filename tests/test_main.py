@@ -190,7 +190,7 @@ def test_out_is_checked_before_the_work(out, message, folder, monkeypatch, capsy
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nobody.jpg", "cubist"], "nobody.jpg is no file"),
+        (["nobody.jpg", "cubist"], "nobody.jpg is not a file"),
         (["text.jpg", "cubist"], "text.jpg: in no image format"),
         (["pixel.png", "cubist", "--size", "1"], "1 x 1 pixels"),
         (["http://127.0.0.1:{port}/cat.png", "cubist"], "refused"),
@@ -200,8 +200,8 @@ def test_out_is_checked_before_the_work(out, message, folder, monkeypatch, capsy
         (["chelsea", "cubist", "--optimizer", "sgd"], "unknown optimizer 'sgd'; choose from lbfgs"),
         (["chelsea", "cubist", "--content-layers", "relu9_9"], "unknown layer 'relu9_9'; choose from conv1_1"),
         (["chelsea", "cubist", "--backbone", "vgg17"], "unknown network 'vgg17'"),
-        (["chelsea", "cubist", "--backbone", "nobody.pth"], "no checkpoint at nobody.pth"),
-        (["chelsea", "cubist", "--backbone", "text.jpg"], "text.jpg is damaged or no checkpoint"),
+        (["chelsea", "cubist", "--backbone", "nobody.pth"], "no weights file at nobody.pth"),
+        (["chelsea", "cubist", "--backbone", "text.jpg"], "text.jpg is damaged or not a weights file"),
     ],
 )
 def test_errors_are_one_line_and_exit_code_2(arguments, message, folder, capsys):
