@@ -1,7 +1,8 @@
-"""Files are written whole or not at all."""
+"""Files are written completely or not at all."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,18 +11,21 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a path to write to, and put what was written there in the place of ``path`` in one step.
+    """Yield a temporary path to write to; afterwards the file written there replaces ``path`` in one step.
 
-    When anything fails on the way, what was at ``path`` before is still there, and nothing else.
+    After a failure ``path`` is as it was before, and the temporary file is gone.
 
     Args:
-        path: the file to make or to replace; its folder must be there.
+        path: the file to create or to replace; its folder must exist.
     """
-    unfinished = path.with_name(f".{path.name}.part")  # what a killed process leaves, the next one overwrites
+    # Always the same name for a file, so that what a killed process leaves is overwritten by the next; and a
+    # short one, because the file's own may already be as long as the system allows.
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+    unfinished = path.with_name(f".{digest}.part")
     try:
         yield unfinished
         with unfinished.open("r+b") as file:
-            os.fsync(file.fileno())  # a crash of the system, too, finds the old file or the new one
+            os.fsync(file.fileno())  # even a crash of the system leaves the old file or the new one
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

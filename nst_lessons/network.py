@@ -1,6 +1,6 @@
 """The network: a VGG that turns an image into features, ``{layer name: (B, C, H, W)}``.
 
-Layer names are the literature's: ``conv4_2`` is before the ReLU, ``relu4_2`` after it, ``pool4`` closes
+Layer names are the literature's: ``conv4_2`` is before the ReLU, ``relu4_2`` after it, ``pool4`` at the end of
 block 4. Keras fuses the activation into its convolutions, so its ``block4_conv2`` is an alias of ``relu4_2``.
 
 Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (2015).
@@ -17,9 +17,9 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint as recompute_backward
+from torch.utils.checkpoint import checkpoint as recompute_in_backward
 
-from nst_lessons.images import preprocess
+from nst_lessons.images import CONVENTIONS, preprocess
 
 # Gatys et al. (2016), section 2, found that average pooling gives slightly more appealing results.
 POOLING = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
@@ -49,10 +49,15 @@ class Backbone(nn.Module):
         padding: ``"zeros"`` (as the networks were trained), ``"replicate"``, ``"reflect"`` or ``"circular"``.
         convention: how the network wants its pixels, see `nst_lessons.images.preprocess`.
         precision: of the activations: ``"float32"``, ``"bfloat16"``, or ``"auto"``, bfloat16 where the hardware
-            multiplies it. The features handed out are float32, and so is all arithmetic of losses.
+            multiplies it. The features returned are always float32.
+
+    Attributes:
+        channels: ``{layer: number of its channels}``.
+        stride: ``{layer: pixels of the image from one of its positions to the next}``.
+        receptive_field: ``{layer: side, in pixels, of the square of the image that one position depends on}``.
 
     Raises:
-        ValueError: for an unknown pooling, padding or precision.
+        ValueError: for an unknown pooling, padding, convention or precision.
     """
 
     def __init__(
@@ -65,12 +70,10 @@ class Backbone(nn.Module):
         precision: Precision = "float32",
     ) -> None:
         super().__init__()
-        if pooling not in POOLING:
-            raise ValueError(f"unknown pooling {pooling!r}; choose from {', '.join(POOLING)}")
-        if padding not in get_args(Padding):
-            raise ValueError(f"unknown padding {padding!r}; choose from {', '.join(get_args(Padding))}")
-        if precision not in get_args(Precision):
-            raise ValueError(f"unknown precision {precision!r}; choose from {', '.join(get_args(Precision))}")
+        check_choice("pooling", pooling, POOLING)
+        check_choice("padding", padding, get_args(Padding))
+        check_choice("convention", convention, CONVENTIONS)
+        check_choice("precision", precision, get_args(Precision))
         self.convention, self.precision = convention, precision
         self.channels: dict[str, int] = {}
         self.stride: dict[str, int] = {}
@@ -86,16 +89,16 @@ class Backbone(nn.Module):
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """All layer names, from the pixels inwards."""
+        """All layer names, from the first to the last."""
         return tuple(self.channels)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights live; an image is moved there before the first layer."""
+        """The device of the weights; an image is moved there before the first layer."""
         return next(self.parameters()).device
 
     def layers_by_block(self, kind: str, i: int) -> list[str]:
-        """One layer of each block, such as ``("relu", 1) -> ["relu1_1", "relu2_1", ...]``."""
+        """The i-th layer of a kind in each block: ``("relu", 1) -> ["relu1_1", "relu2_1", ...]``."""
         return [layer for layer in self.layers if re.fullmatch(rf"{kind}\d+_{i}", layer)]
 
     def canonical(self, layer: str) -> str:
@@ -111,14 +114,14 @@ class Backbone(nn.Module):
         return name
 
     def forward(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        """Features of an image at the layers asked for; nothing deeper than the deepest is computed.
+        """Features of an image at the requested layers; nothing beyond the deepest of them is computed.
 
         Args:
             image: ``(B, 3, H, W)``, RGB in [0, 1].
-            layers: layer names (a dict of targets will do: its keys count).
+            layers: layer names, or a dict of targets whose keys they are.
 
         Returns:
-            ``{layer: (B, C, H / stride, W / stride)}`` under the names and in the order asked for.
+            ``{layer: (B, C, H / stride, W / stride)}`` under the names and in the order requested.
 
         Raises:
             ValueError: for an unknown layer, or an image too small for the deepest layer.
@@ -136,17 +139,19 @@ class Backbone(nn.Module):
             )
         x = preprocess(image.to(self.device), self.convention)
         features: dict[str, Tensor] = {}
-        with self.arithmetic():
+        with self.autocast():
             for _, block in groupby(self.layers[:depth], key=block_number):
                 run = partial(self.run_layers, list(block), set(names.values()))
-                # A large image's activations are computed again on the way back rather than kept.
-                recompute = x.requires_grad and height * width > RECOMPUTED_FROM
-                x, found = recompute_backward(run, x, use_reentrant=False) if recompute else run(x)
+                if x.requires_grad and height * width > RECOMPUTED_FROM:
+                    # A large image's activations are computed again in the backward pass rather than kept.
+                    x, found = recompute_in_backward(run, x, use_reentrant=False)
+                else:
+                    x, found = run(x)
                 features |= found
         return {layer: features[name] for layer, name in names.items()}
 
     def run_layers(self, layers: Iterable[str], wanted: Collection[str], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Send activations through some layers: what comes out, and the features of those wanted."""
+        """Run activations through some layers; the output, and the features of the wanted layers."""
         features: dict[str, Tensor] = {}
         for layer in layers:
             x = self.get_submodule(layer)(x)
@@ -154,13 +159,19 @@ class Backbone(nn.Module):
                 features[layer] = x.float()
         return x, features
 
-    def arithmetic(self) -> AbstractContextManager[object]:
+    def autocast(self) -> AbstractContextManager[object]:
         """The context in which activations have the network's precision."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.uses_bfloat16() else nullcontext()
 
     def uses_bfloat16(self) -> bool:
-        """Whether activations are bfloat16, two bytes a value, and not float32."""
+        """Whether activations are bfloat16, two bytes per value, rather than float32."""
         return self.precision == "bfloat16" or (self.precision == "auto" and multiplies_bfloat16(self.device))
+
+
+def check_choice(option: str, value: str, choices: Iterable[str]) -> None:
+    """Raise ValueError for a value that is not among the choices."""
+    if value not in choices:
+        raise ValueError(f"unknown {option} {value!r}; choose from {', '.join(choices)}")
 
 
 def block_number(layer: str) -> int:
@@ -169,7 +180,7 @@ def block_number(layer: str) -> int:
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware has instructions for bfloat16; elsewhere it would be slower than float32."""
+    """Whether the hardware has instructions for bfloat16; without them it is slower than float32."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot say

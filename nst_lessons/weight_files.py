@@ -1,6 +1,6 @@
-"""Weights: `load_backbone` reads a network's weights file, downloads what is torchvision's, and checks both.
+"""Weights files: `load_backbone` finds or downloads a network's weights, reads them and checks them.
 
-A weights file is torchvision's ``.pth``, whole or features only, or ``.safetensors``; no code in it is run.
+A weights file is torchvision's ``.pth``, whole or features only, or ``.safetensors``; no code in it is executed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import safetensors.torch
@@ -28,7 +28,7 @@ SOCKET_TIMEOUT_SECONDS = 30
 
 
 class WeightsError(RuntimeError):
-    """A network's weights could not be had; the message says what was asked for and what would have done."""
+    """A network's weights are missing or unusable; the message says what was requested and what to do."""
 
 
 def load_backbone(
@@ -40,7 +40,7 @@ def load_backbone(
     device: str | torch.device | None = None,
     precision: Precision = "auto",
 ) -> Backbone:
-    """Load a frozen network.
+    """Load a network with fixed weights.
 
     Args:
         name: ``"compact"`` (shipped with the package), ``"vgg16"`` or ``"vgg19"`` (torchvision's ImageNet
@@ -49,8 +49,8 @@ def load_backbone(
             ``NST_LESSONS_BACKBONE`` decides, else ``"compact"``.
         pooling: ``"avg"`` or ``"max"``.
         padding: ``"zeros"``, ``"replicate"``, ``"reflect"`` or ``"circular"``.
-        convention: ``"torchvision"`` or ``"caffe"``: the pixels that its weights were trained on.
-        device: where to put it; by default a GPU where there is one.
+        convention: ``"torchvision"`` or ``"caffe"``: how the images were normalised that the network was trained on.
+        device: by default a GPU where there is one.
         precision: of the activations; ``"auto"`` is bfloat16 where the hardware multiplies it and float32
             elsewhere, ``"float32"`` is exact everywhere.
 
@@ -65,7 +65,7 @@ def load_backbone(
     )
     backbone.load_state_dict(weights)
     backbone.requires_grad_(False).eval()
-    # Channels last is how the processor's convolutions like it: the same features in about half the time.
+    # Channels last suits the CPU's convolutions: the same features in about half the time.
     return backbone.to(memory_format=torch.channels_last).to(device or default_device())
 
 
@@ -75,69 +75,14 @@ def default_backbone() -> str:
 
 
 def default_device() -> torch.device:
-    """A CUDA GPU, else an Apple GPU, else the processor."""
+    """A CUDA GPU, else an Apple GPU, else the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def architecture(weights: Mapping[str, Tensor]) -> list[list[int]]:
-    """The blocks of the VGG whose weights are ``{"conv1_1.weight": ..., "conv1_1.bias": ..., ...}``, in this order."""
-    kernels = (key for key in weights if key.endswith("weight"))
-    return [[len(weights[key]) for key in block] for _, block in groupby(kernels, key=block_number)]
-
-
-def name_convolutions(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    """Give a weights file's convolutions the literature's names, in order, and leave the classifier behind.
-
-    torchvision counts modules: ``features.0.weight`` is ``conv1_1.weight``. Convolution and ReLU take two
-    numbers, so a larger gap is a pooling layer, where the next block begins.
-
-    Raises:
-        WeightsError: when these are not the weights of a plain VGG.
-    """
-    named = {key: tensor for key, tensor in state.items() if re.fullmatch(r"conv\d+_\d+\.(weight|bias)", key)}
-    if not named:
-        numbers = {key: int(match[1]) for key in state if (match := re.fullmatch(r"(?:features\.)?(\d+)\..*", key))}
-        block, i, previous = 1, 0, -2
-        for number in sorted(set(numbers.values())):
-            block, i, previous = (block, i + 1, number) if number - previous == 2 else (block + 1, 1, number)
-            parts = (key for key in numbers if numbers[key] == number)
-            named |= {f"conv{block}_{i}.{key.rpartition('.')[2]}": state[key] for key in parts}
-    weights = {key: named[key].float() for key in sorted(named, key=position_in_vgg)}
-    check_is_vgg(weights, source)
-    return weights
-
-
-def position_in_vgg(key: str) -> tuple[int, ...]:
-    """Sort ``conv2_1.weight`` after ``conv1_10.bias``, and a layer's weight before its bias."""
-    return *map(int, re.findall(r"\d+", key)), key.endswith("bias")
-
-
-def check_is_vgg(weights: Mapping[str, Tensor], source: str) -> None:
-    """Refuse weights that do not chain into blocks of 3x3 convolutions from RGB.
-
-    Raises:
-        WeightsError: saying which tensor does not fit.
-    """
-    remedy = "the weights of torchvision's vgg11, vgg13, vgg16 or vgg19 (without batch norm) would do"
-    if not weights:
-        raise WeightsError(f"{source} holds no VGG convolutions; {remedy}")
-    for key, tensor in weights.items():
-        if key.endswith("weight") and not (tensor.ndim and tensor.numel()):
-            raise WeightsError(f"{source}: {key} has shape {tuple(tensor.shape)}, no channels; {remedy}")
-    expected = Backbone(architecture(weights)).state_dict()
-    if odd := sorted(expected.keys() ^ weights.keys()):
-        raise WeightsError(f"{source} is not a plain VGG (see {', '.join(odd)}); {remedy}")
-    for key, tensor in weights.items():
-        if tensor.shape != expected[key].shape:
-            raise WeightsError(
-                f"{source}: {key} has shape {tuple(tensor.shape)}, expected {tuple(expected[key].shape)}; {remedy}"
-            )
-
-
 def read_weights(name: str) -> dict[str, Tensor]:
-    """The state dict behind a network's name or path, as it was saved; no code in the file is run.
+    """The state dict of a network, given by name or path, as it was saved; no code in the file is executed.
 
     Raises:
         WeightsError: when there is no such network, or its file cannot be read or downloaded.
@@ -152,63 +97,20 @@ def read_weights(name: str) -> dict[str, Tensor]:
     )
 
 
-def read_weights_file(path: Path) -> dict[str, Tensor]:
-    """Read a ``.safetensors`` or ``.pth`` file onto the processor; tensors only, never code.
-
-    Raises:
-        WeightsError: when the file is missing, damaged, or holds something else.
-    """
-    if not path.is_file():
-        raise WeightsError(f"no weights file at {path}; give an existing .pth or .safetensors file")
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a foreign file can make the readers stumble in any way
-        raise WeightsError(
-            f"{path} is damaged or no weights file ({type(error).__name__}); delete it and fetch or copy it anew"
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise WeightsError(f"{path} holds no state dict; save one with torch.save(model.state_dict(), path)")
-    return state
-
-
 def weights_file(name: str) -> Path:
-    """The file behind a network's name; anything but ``compact``, ``vgg16`` and ``vgg19`` is a path already."""
+    """The file of a network; a name other than ``compact``, ``vgg16`` and ``vgg19`` is itself the path."""
     if name in DOWNLOADS:
         return cached_weights(name)
     return Path(__file__).parent / "weights" / "compact.safetensors" if name == "compact" else Path(name)
 
 
-def sha256(path: Path) -> str:
-    """A file's SHA-256, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def check_hash(path: Path) -> None:
-    """Hold a downloaded file to the beginning of its SHA-256, which its name gives: ``vgg16-397923af.pth``.
-
-    Raises:
-        WeightsError: naming the file to delete.
-    """
-    expected, found = path.stem.rpartition("-")[2], sha256(path)
-    if not found.startswith(expected):
-        raise WeightsError(
-            f"{path} is damaged: its SHA-256 begins {found[:8]}, not {expected}; delete it and try again"
-        )
-
-
 def cached_weights(name: str) -> Path:
-    """Where torch keeps (or would keep) the downloaded weights of ``vgg16`` or ``vgg19``."""
+    """Where torch keeps the weights of ``vgg16`` or ``vgg19`` once they are downloaded."""
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(DOWNLOADS[name].url).name
 
 
 def fetch_weights(name: str) -> dict[str, Tensor]:
-    """Read torchvision's weights from torch's cache, downloading them first where needed (hash checked).
+    """Read torchvision's weights from torch's cache; download them first, and check their hash, if they are not there.
 
     Raises:
         WeightsError: when the download fails or the cached file is damaged.
@@ -221,7 +123,7 @@ def fetch_weights(name: str) -> dict[str, Tensor]:
         with socket_timeout(SOCKET_TIMEOUT_SECONDS):
             return DOWNLOADS[name].get_state_dict(progress=True, check_hash=True, weights_only=True, map_location="cpu")
     except (OSError, RuntimeError) as error:
-        # Only the reason, not the traceback: a classroom without internet is no defect of the program.
+        # Only the reason, not the traceback: a classroom without internet is not a fault in the program.
         raise WeightsError(
             f"could not download the weights of {name} ({error}). Use the network that is shipped with the package, "
             f'load_backbone("compact"); or run `nst-lessons fetch {name}` where there is internet and copy the file '
@@ -231,10 +133,114 @@ def fetch_weights(name: str) -> dict[str, Tensor]:
 
 @contextmanager
 def socket_timeout(seconds: float) -> Iterator[None]:
-    """Bound every network wait; torch's downloader sets no limit of its own."""
+    """Bound every wait for the network; torch's downloader sets no limit of its own."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
         yield
     finally:
         socket.setdefaulttimeout(before)
+
+
+def read_weights_file(path: Path) -> dict[str, Tensor]:
+    """Read a ``.safetensors`` or ``.pth`` file onto the CPU; tensors only, never code.
+
+    Raises:
+        WeightsError: when the file is missing or damaged, or holds something else.
+    """
+    if not path.is_file():
+        raise WeightsError(f"no weights file at {path}; give an existing .pth or .safetensors file")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the readers may raise anything on a file that is not theirs
+        raise WeightsError(
+            f"{path} is damaged or not a weights file ({type(error).__name__}); delete it and download or copy it again"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise WeightsError(f"{path} holds no state dict; save one with torch.save(model.state_dict(), path)")
+    return state
+
+
+def name_convolutions(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """The convolutions of a weights file under the literature's names, in order and float32, without the classifier.
+
+    Raises:
+        WeightsError: when these are not the weights of a plain VGG.
+    """
+    named = {key: tensor for key, tensor in state.items() if re.fullmatch(r"conv\d+_\d+\.(weight|bias)", key)}
+    named = named or rename_modules(state)
+    weights = {key: named[key].float() for key in sorted(named, key=position_in_vgg)}
+    check_is_vgg(weights, source)
+    return weights
+
+
+def rename_modules(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Turn torchvision's numbered modules into the literature's names: ``features.0.weight`` is ``conv1_1.weight``.
+
+    A convolution and its ReLU take two numbers, so a larger gap is a pooling layer, where the next block begins.
+    """
+    matches = {key: re.fullmatch(r"(?:features\.)?(\d+)\.(.+)", key) for key in state}
+    parts = {(int(match[1]), match[2]): state[key] for key, match in matches.items() if match}
+    names: dict[int, str] = {}
+    block, i = 1, 0
+    for previous, number in pairwise([-2, *sorted({number for number, _ in parts})]):
+        block, i = (block, i + 1) if number - previous == 2 else (block + 1, 1)
+        names[number] = f"conv{block}_{i}"
+    return {f"{names[number]}.{part}": tensor for (number, part), tensor in parts.items()}
+
+
+def position_in_vgg(key: str) -> tuple[int, ...]:
+    """Sort ``conv2_1.weight`` after ``conv1_10.bias``, and a layer's weight before its bias."""
+    return *map(int, re.findall(r"\d+", key)), key.endswith("bias")
+
+
+def check_is_vgg(weights: Mapping[str, Tensor], source: str) -> None:
+    """Check that weights form blocks of 3x3 convolutions, each on the channels of the one before, from RGB.
+
+    Raises:
+        WeightsError: saying which tensor does not fit.
+    """
+    remedy = "expected the weights of torchvision's vgg11, vgg13, vgg16 or vgg19 (without batch norm)"
+    if not weights:
+        raise WeightsError(f"{source} holds no VGG convolutions; {remedy}")
+    for key, tensor in weights.items():
+        if key.endswith("weight") and not (tensor.ndim and tensor.numel()):
+            raise WeightsError(f"{source}: {key} has shape {tuple(tensor.shape)}, no channels; {remedy}")
+    expected = Backbone(architecture(weights)).state_dict()
+    if odd := sorted(expected.keys() ^ weights.keys()):
+        raise WeightsError(f"{source} is not a plain VGG (see {', '.join(odd)}); {remedy}")
+    for key, tensor in weights.items():
+        if tensor.shape != expected[key].shape:
+            raise WeightsError(
+                f"{source}: {key} has shape {tuple(tensor.shape)}, not {tuple(expected[key].shape)}; {remedy}"
+            )
+
+
+def architecture(weights: Mapping[str, Tensor]) -> list[list[int]]:
+    """The blocks of the VGG whose weights are ``{"conv1_1.weight": ..., "conv1_1.bias": ..., ...}``, in this order."""
+    kernels = (key for key in weights if key.endswith("weight"))
+    return [[len(weights[key]) for key in block] for _, block in groupby(kernels, key=block_number)]
+
+
+def check_hash(path: Path) -> None:
+    """Check a downloaded file against the first digits of its SHA-256, which its name gives: ``vgg16-397923af.pth``.
+
+    Raises:
+        WeightsError: naming the file to delete.
+    """
+    expected, found = path.stem.rpartition("-")[2], sha256(path)
+    if not found.startswith(expected):
+        raise WeightsError(
+            f"{path} is damaged: its SHA-256 begins {found[:8]}, not {expected}; delete it and try again"
+        )
+
+
+def sha256(path: Path) -> str:
+    """A file's SHA-256, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

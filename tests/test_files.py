@@ -51,6 +51,24 @@ def test_what_a_killed_process_left_is_cleared_away(old):
     assert list(old.parent.iterdir()) == [old]
 
 
+def test_the_longest_name_that_a_system_allows_can_be_written(tmp_path):
+    path = tmp_path / f"{'a' * 251}.txt"
+    with whole_file(path) as file:
+        file.write_text("new")
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == "new"
+
+
+def test_files_with_names_alike_are_written_side_by_side(tmp_path):
+    first, second = tmp_path / f"{'a' * 250}1.txt", tmp_path / f"{'a' * 250}2.txt"
+    with whole_file(first) as one, whole_file(second) as two:
+        one.write_text("1")
+        two.write_text("2")
+        assert one.name.startswith(".")
+        assert two.name.startswith(".")
+    assert (first.read_text(), second.read_text()) == ("1", "2")
+
+
 def test_a_missing_folder_is_the_systems_error(tmp_path):
     with pytest.raises(FileNotFoundError), whole_file(tmp_path / "gone" / "a.txt") as file:
         file.write_text("a")

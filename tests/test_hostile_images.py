@@ -1,6 +1,7 @@
 """Files and servers that lie, stall or break off: `ImageError` or a valid tensor, and nothing else."""
 
 import os
+import re
 import struct
 import threading
 import zlib
@@ -42,7 +43,7 @@ def readable(data):
     try:
         image = load_image(data)
     except ImageError as error:
-        assert "would do" in str(error)
+        assert "; expected " in str(error)
         return False
     assert image.ndim == 4
     assert image.shape[:2] == (1, 3)
@@ -164,7 +165,7 @@ def test_eps_in_an_envelope_is_never_handed_to_ghostscript_either(monkeypatch):
 
 
 def test_zero_bytes():
-    with pytest.raises(ImageError, match="nothing in it"):
+    with pytest.raises(ImageError, match="empty; expected an image file"):
         load_image(b"")
 
 
@@ -178,7 +179,7 @@ def test_a_file_object_at_its_end():
 def test_a_text_file_named_jpg(tmp_path):
     path = tmp_path / "holiday.jpg"
     path.write_text("I am not a picture.")
-    with pytest.raises(ImageError, match=r"holiday\.jpg: in no image format.*a PNG or JPEG file would do"):
+    with pytest.raises(ImageError, match=r"holiday\.jpg: in no image format.*; expected a PNG or JPEG file"):
         load_image(path)
 
 
@@ -191,10 +192,10 @@ def test_a_jpeg_named_png_is_read_all_the_same(tmp_path):
 def test_folders_missing_files_and_impossible_names(tmp_path):
     for source, said in [
         (tmp_path, "is a folder"),
-        (tmp_path / "gone.jpg", r"gone\.jpg is no file; the path of an image file would do"),
+        (tmp_path / "gone.jpg", r"gone\.jpg is not a file; expected an image file"),
         ("", "is a folder"),
-        ("nul\0byte.jpg", "would do"),
-        ("x" * 5000, "would do"),
+        ("nul\0byte.jpg", "; expected an"),
+        ("x" * 5000, "; expected an"),
     ]:
         with pytest.raises(ImageError, match=said):
             load_image(source)
@@ -203,7 +204,7 @@ def test_folders_missing_files_and_impossible_names(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
 def test_a_pipe_that_nobody_writes_to(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(ImageError, match="is no file"):
+    with pytest.raises(ImageError, match="is not a file"):
         load_image(tmp_path / "pipe.png")
 
 
@@ -211,7 +212,7 @@ def test_file_objects_that_misbehave():
     closed = BytesIO(encoded("PNG"))
     closed.close()
     for source in (closed, StringIO("text"), StringIO("")):
-        with pytest.raises(ImageError, match="would do"):
+        with pytest.raises(ImageError, match="; expected "):
             load_image(source)
 
 
@@ -254,7 +255,7 @@ def decoded(monkeypatch):
 
 @pytest.mark.parametrize("size", [(8001, 8000), (12_000, 12_000), (2**31 - 1, 16), (65_000, 65_000)])
 def test_a_bomb_is_refused_by_its_header(size, decoded):
-    with pytest.raises(ImageError, match=r"too many; 64 million would do|decompression bomb"):
+    with pytest.raises(ImageError, match=r"too many; expected at most 64 million|decompression bomb"):
         load_image(png(*size))
     assert not decoded
 
@@ -263,7 +264,7 @@ def test_a_bomb_is_refused_by_its_header(size, decoded):
 def test_a_bomb_in_other_formats_is_refused_by_its_header(file_format, decoded):
     data = read_only_files(60_000, 60_000, bytes(100), bytes(300))[file_format]
     assert len(data) < 20_000
-    with pytest.raises(ImageError, match=r"too many; 64 million would do|decompression bomb"):
+    with pytest.raises(ImageError, match=r"too many; expected at most 64 million|decompression bomb"):
         load_image(data)
     assert not decoded
 
@@ -303,7 +304,7 @@ def test_too_many_bytes(monkeypatch, tmp_path):
     assert readable(data)
     monkeypatch.setattr(images, "MAX_BYTES", len(data) - 1)
     for source in (data, BytesIO(data), tmp_path / "photo.png"):
-        with pytest.raises(ImageError, match="more than 0 MB; a smaller file would do"):
+        with pytest.raises(ImageError, match="more than 0 MB; expected a smaller file"):
             load_image(source)
 
 
@@ -319,7 +320,7 @@ def test_an_endless_file_object_is_not_read_to_the_end(monkeypatch):
 
 
 def test_one_pixel():
-    with pytest.raises(ImageError, match="1 x 1 pixels; a shorter side of at least 16 pixels would do"):
+    with pytest.raises(ImageError, match="1 x 1 pixels; expected a shorter side of at least 16 pixels"):
         load_image(Image.new("RGB", (1, 1)))
 
 
@@ -340,6 +341,7 @@ class Server(BaseHTTPRequestHandler):
     """Answers by path; `patience` ends the endless answers when the test is over."""
 
     patience = threading.Event()
+    hung_up = threading.Event()
 
     def do_GET(self):
         getattr(self, "get_" + self.path.strip("/").split("/")[0])()
@@ -389,6 +391,14 @@ class Server(BaseHTTPRequestHandler):
 
     def get_ftp(self):
         self.answer(status=302, Location="ftp://127.0.0.1/photo.png")
+
+    def get_bloated(self):
+        self.answer(status=302, Location="/photo")
+        try:
+            while not self.patience.is_set():
+                self.wfile.write(bytes(100_000))
+        except ConnectionError:
+            self.hung_up.set()
 
     def get_large(self):
         self.answer(bytes(100), Content_Length=str(10**12))
@@ -447,30 +457,37 @@ def test_an_address_in_capitals(server):
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("page", "text/html; the address of an image itself would do"),
+        ("page", "text/html; use the address of the image itself"),
         ("missing", "404"),
-        ("loop", "redirect"),
-        ("chain", "redirect"),
+        ("loop", "too many redirects"),
+        ("chain", "too many redirects"),
         ("local", "file:///etc/hostname"),
         ("ftp", "ftp"),
-        ("broken", "cannot be read"),
-        ("short", "cannot be read"),
-        ("large", "1000000000000 bytes; at most 100 MB would do"),
-        ("garbage", r"the http\(s\) address of an image, or a local file, would do"),
-        ("nosuchmethod", r"the http\(s\) address of an image, or a local file, would do"),
+        ("broken", "unreadable"),
+        ("short", "unreadable"),
+        ("large", "1000000000000 bytes; expected at most 100 MB"),
+        ("garbage", r"use the http\(s\) address of an image, or a local file"),
+        ("nosuchmethod", r"use the http\(s\) address of an image, or a local file"),
     ],
 )
 def test_answers_that_are_no_image(path, said, server):
     with pytest.raises(ImageError, match=said) as caught:
         load_image(f"{server}/{path}")
     assert str(caught.value).startswith(f"{server}/{path}: ")
-    assert "would do" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert re.search("; (expected|use) ", str(caught.value))
 
 
 def test_an_answer_without_end_is_cut_off_while_streaming(server, monkeypatch):
     monkeypatch.setattr(images, "MAX_BYTES", 100_000)
     with pytest.raises(ImageError, match="more than 0 MB"):
         load_image(f"{server}/endless")
+
+
+def test_a_redirect_is_followed_without_reading_what_comes_with_it(server):
+    Server.hung_up.clear()
+    assert load_image(f"{server}/bloated").shape == (1, 3, 20, 27)
+    assert Server.hung_up.wait(5), "the endless body is still being read"
 
 
 @pytest.mark.parametrize("path", ["silence", "drip", "drippinghead"])
@@ -493,11 +510,11 @@ def test_slow_answers_are_given_up(path, server, monkeypatch):
     ],
 )
 def test_addresses_that_lead_nowhere(address):
-    with pytest.raises(ImageError, match=r"the http\(s\) address of an image, or a local file, would do"):
+    with pytest.raises(ImageError, match=r"use the http\(s\) address of an image, or a local file"):
         load_image(address)
 
 
 @pytest.mark.parametrize("address", ["http://[::1/photo.png", "://photo.png"])
 def test_addresses_that_are_none(address):
-    with pytest.raises(ImageError, match="would do"):
+    with pytest.raises(ImageError, match=r"; (expected|use) "):
         load_image(address)

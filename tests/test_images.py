@@ -148,7 +148,7 @@ def test_a_loaded_tensor_shares_nothing_with_its_source(image):
 def test_what_is_no_image_is_refused(source, said):
     with pytest.raises(ImageError, match=said) as caught:
         load_image(source)
-    assert "would do" in str(caught.value)
+    assert "; expected " in str(caught.value)
 
 
 # ---- every mode of file
@@ -179,7 +179,7 @@ def test_grey_of_32_bits_counts_as_16_bits_where_it_fits():
     levels = np.linspace(0, 65535, HEIGHT * WIDTH).round().astype(np.int32).reshape(HEIGHT, WIDTH)
     loaded = load_image(Image.fromarray(levels))
     np.testing.assert_allclose(loaded[0, 0].numpy(), levels / 65535, atol=1e-6)
-    with pytest.raises(ImageError, match="1 to 65536; 0 to 65535 would do"):
+    with pytest.raises(ImageError, match="1 to 65536; expected 0 to 65535"):
         load_image(Image.fromarray(levels + 1))
     with pytest.raises(ImageError, match="-1 to 65534"):
         load_image(Image.fromarray(levels - 1))
@@ -188,7 +188,7 @@ def test_grey_of_32_bits_counts_as_16_bits_where_it_fits():
 def test_a_float_tiff_is_read_if_its_values_are_in_range():
     values = np.linspace(0, 1, HEIGHT * WIDTH, dtype=np.float32).reshape(HEIGHT, WIDTH)
     assert np.array_equal(load_image(encoded(Image.fromarray(values), "TIFF"))[0, 1].numpy(), values)
-    with pytest.raises(ImageError, match="from 0 to 2; floats from 0 to 1 would do"):
+    with pytest.raises(ImageError, match="from 0 to 2; expected floats from 0 to 1"):
         load_image(encoded(Image.fromarray(2 * values), "TIFF"))
 
 
@@ -336,16 +336,16 @@ def test_size_is_the_longer_side(size, expected, pixels, image):
 
 @pytest.mark.parametrize("size", [0, -1, 2.5, "256", float("nan"), 10**400, (0, 5), (5,), (1, 2, 3), (5.0, 5)])
 def test_sizes_that_are_none(size, image):
-    with pytest.raises(ImageError, match="give the longer side in pixels"):
+    with pytest.raises(ImageError, match="expected the longer side in pixels"):
         resize(image, size)
-    with pytest.raises(ImageError, match="give the longer side in pixels"):
+    with pytest.raises(ImageError, match="expected the longer side in pixels"):
         load_image(image, size)
 
 
 def test_a_size_beyond_all_memory(image):
-    with pytest.raises(ImageError, match="64 million would do"):
+    with pytest.raises(ImageError, match="expected at most 64 million"):
         resize(image, 1_000_000)
-    with pytest.raises(ImageError, match="64 million would do"):
+    with pytest.raises(ImageError, match="expected at most 64 million"):
         resize(image, (10**9, 10**9))
 
 
@@ -437,7 +437,7 @@ def test_to_pil_takes_images_with_gradients_and_other_dtypes(image, pixels):
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        (torch.zeros(3, 20, 20), r"\(3, 20, 20\); an image is \(1, 3, H, W\)"),
+        (torch.zeros(3, 20, 20), r"\(3, 20, 20\); expected \(1, 3, H, W\)"),
         (torch.zeros(2, 3, 20, 20), r"\(2, 3, 20, 20\)"),
         (torch.full((1, 3, 20, 20), float("nan")), "NaN"),
         (torch.full((1, 3, 20, 20), float("inf")), "infinity"),
@@ -453,7 +453,7 @@ def test_what_cannot_be_a_picture(bad, said, tmp_path):
 
 @pytest.mark.parametrize("name", ["out", "out.gif", "out.png.txt", ".png"])
 def test_other_suffixes_are_refused(name, image, tmp_path):
-    with pytest.raises(ImageError, match=r"\.png, \.jpg, \.jpeg, \.webp would do"):
+    with pytest.raises(ImageError, match=r"expected a name that ends in \.png, \.jpg, \.jpeg, \.webp"):
         save_image(image, tmp_path / name)
     assert not list(tmp_path.iterdir())
 
@@ -463,7 +463,7 @@ def test_quality_decides_the_size_of_a_file(image, tmp_path):
         save_image(image, tmp_path / f"good.{suffix}", quality=95)
         save_image(image, tmp_path / f"poor.{suffix}", quality=10)
         assert (tmp_path / f"poor.{suffix}").stat().st_size < (tmp_path / f"good.{suffix}").stat().st_size
-    with pytest.raises(ImageError, match="quality=101; 1 to 100"):
+    with pytest.raises(ImageError, match="quality=101; expected 1 to 100"):
         save_image(image, tmp_path / "out.jpg", quality=101)
 
 
@@ -596,16 +596,16 @@ def test_gradients_pass_through_both_conventions(image):
 
 @pytest.mark.parametrize("function", [preprocess, deprocess])
 def test_an_unknown_convention_is_named_with_those_that_exist(function):
-    with pytest.raises(ValueError, match=r"'tf'.*'torchvision' and 'caffe'"):
+    with pytest.raises(ValueError, match="unknown convention 'tf'; choose from torchvision, caffe"):
         function(RED, "tf")
 
 
 def test_the_smallest_side_is_what_a_vgg_needs():
     assert images.MIN_SIDE == 2**4
     assert load_image(np.zeros((16, 40))).shape == (1, 3, 16, 40)
-    with pytest.raises(ImageError, match="40 x 15 pixels; a shorter side of at least 16"):
+    with pytest.raises(ImageError, match="40 x 15 pixels; expected a shorter side of at least 16"):
         load_image(np.zeros((15, 40)))
     with pytest.raises(ImageError, match="100 x 200 pixels, resized to 15 x 30"):
         load_image(np.zeros((200, 100)), size=30)
-    with pytest.raises(ImageError, match="1 x 1 pixels; a shorter side of at least 16"):
+    with pytest.raises(ImageError, match="1 x 1 pixels; expected a shorter side of at least 16"):
         load_image(np.ones((1, 1)), size=20)
