@@ -118,7 +118,7 @@ def test_outputs_are_checked_before_the_work(arguments, folder, monkeypatch, cap
         (["http://127.0.0.1:{port}/cat.png", "cubist"], "refused"),
         (["chelsea", "cubist", "--size", "-3"], "-3"),
         (["chelsea", "cubist", "--painting-size", "0"], "a picture of 0 pixels"),
-        (["chelsea", "cubist", "--and", "nobody.jpg:2"], "nobody.jpg is no file"),
+        (["chelsea", "cubist", "--and", "nobody.jpg:2"], "nobody.jpg is not a file"),
         (["chelsea", "cubist", "--steps", "0"], "steps must be at least 1, not 0"),
         (["chelsea", "cubist", "--start", "nowhere"], "unknown start 'nowhere'; choose from photo, noise, painting"),
         (["chelsea", "cubist", "--optimizer", "sgd"], "unknown optimizer 'sgd'; choose from lbfgs"),
