@@ -20,7 +20,8 @@ The house, from the ground up (a module imports only those above it):
     normalisations  what published implementations divide by
     published       the published recipes, row by row
     conversion      their weights in this package's units
-    recipes         reconstruct_content, reconstruct_style, style_transfer, apply_style_transfer
+    reconstruct     reconstruct_content, reconstruct_style
+    transfer        style_transfer, apply_style_transfer
     visualize       strongest channels, receptive fields, activation maximisation
     plots           figures with captions and alt text
     widgets         the explorers of the lessons
@@ -64,11 +65,12 @@ from nst_lessons.network import Backbone
 from nst_lessons.normalisations import NORMALISATIONS, convert_weights
 from nst_lessons.optimize import optimize_image, run_stages
 from nst_lessons.published import PUBLISHED, Recipe, recipe_table
-from nst_lessons.recipes import apply_style_transfer, reconstruct_content, reconstruct_style, style_transfer
+from nst_lessons.reconstruct import reconstruct_content, reconstruct_style
 from nst_lessons.run_file import CheckpointError
 from nst_lessons.samples import PAINTINGS, PHOTOS, sample
 from nst_lessons.stages import Stage
 from nst_lessons.styles import Style
+from nst_lessons.transfer import apply_style_transfer, style_transfer
 from nst_lessons.weight_files import WeightsError, load_backbone
 
 __version__ = "0.1.0"

@@ -26,10 +26,11 @@ from nst_lessons.lab import LESSONS_FOLDER, open_lessons
 from nst_lessons.memory import keep_freed_memory
 from nst_lessons.optimizers import OPTIMIZERS
 from nst_lessons.published import PUBLISHED, TransferOptions
-from nst_lessons.recipes import PAINTING_SCALE, STARTS, TRANSFER_DEFAULTS, apply_style_transfer, plan_transfer
+from nst_lessons.reconstruct import STARTS
 from nst_lessons.record import check_outputs, keep, plan_record, record_path, result_record
 from nst_lessons.samples import sample
 from nst_lessons.styles import Style
+from nst_lessons.transfer import PAINTING_SCALE, TRANSFER_DEFAULTS, apply_style_transfer, plan_transfer
 from nst_lessons.weight_files import (
     DOWNLOAD_MEGABYTES,
     DOWNLOADS,

@@ -13,7 +13,7 @@ from nst_lessons import __version__
 from nst_lessons.estimate import duration, run_seconds
 from nst_lessons.memory import KEPT
 from nst_lessons.network import multiplies_bfloat16
-from nst_lessons.recipes import TRANSFER_DEFAULTS
+from nst_lessons.transfer import TRANSFER_DEFAULTS
 from nst_lessons.weight_files import (
     DOWNLOAD_MEGABYTES,
     DOWNLOADS,

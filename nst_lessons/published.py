@@ -15,7 +15,7 @@ from nst_lessons.styles import Layers, layer_weights
 
 
 class TransferOptions(RunOptions, total=False):
-    """What a user may ask of a transfer; see `nst_lessons.recipes.style_transfer`."""
+    """What a user may ask of a transfer; see `nst_lessons.transfer.style_transfer`."""
 
     content_layers: Layers
     style_layers: Layers

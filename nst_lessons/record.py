@@ -35,7 +35,7 @@ from nst_lessons import __version__
 from nst_lessons.files import whole_file
 from nst_lessons.history import Result
 from nst_lessons.images import SUFFIXES, ImageError, save_image
-from nst_lessons.recipes import TRANSFER_DEFAULTS, Transfer
+from nst_lessons.transfer import TRANSFER_DEFAULTS, Transfer
 from nst_lessons.weight_files import sha256, weights_file
 
 # They decide nothing about the picture, or, like a stop rule, are no JSON.

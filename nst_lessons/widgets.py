@@ -28,8 +28,8 @@ from nst_lessons.history import History, Result, Step
 from nst_lessons.images import MEAN, ImageError, deprocess, load_image, per_channel, preprocess, resize
 from nst_lessons.network import Backbone
 from nst_lessons.plots import to_png
-from nst_lessons.recipes import CONTENT_LAYERS, PAINTING_SCALE, style_transfer
 from nst_lessons.samples import PAINTINGS, PHOTOS, sample
+from nst_lessons.transfer import CONTENT_LAYERS, PAINTING_SCALE, style_transfer
 from nst_lessons.visualize import activation_overlay, layer_sensitivity, receptive_field_box, top_channels
 from nst_lessons.weight_files import load_backbone
 

@@ -29,7 +29,7 @@ from nst_lessons import (
 from nst_lessons import __main__ as command_line
 from nst_lessons.__main__ import TRANSFER_OPTIONS, exit_code, main, source_and_weight
 from nst_lessons.published import TransferOptions
-from nst_lessons.recipes import TRANSFER_DEFAULTS
+from nst_lessons.transfer import TRANSFER_DEFAULTS
 
 
 def transfer(*further: str) -> int:

@@ -25,16 +25,16 @@ from nst_lessons import (
     apply_style_transfer,
     load_backbone,
     load_image,
-    recipes,
     resize,
     sample,
     style_transfer,
     to_pil,
 )
 from nst_lessons import __main__ as command_line
+from nst_lessons import transfer as transfer_module
 from nst_lessons.__main__ import main
 from nst_lessons.published import TransferOptions
-from nst_lessons.recipes import plan_transfer
+from nst_lessons.transfer import plan_transfer
 
 COMPACT = Path(nst_lessons.__file__).parent / "weights" / "compact.safetensors"
 
@@ -262,9 +262,9 @@ def test_the_same_command_goes_on_from_its_checkpoint(folder, capsys):
 @pytest.fixture
 def wide(folder, monkeypatch) -> str:
     """The weights file of a network as wide as the papers', so that a run has a short warm start on the compact one."""
-    monkeypatch.setattr(recipes, "WARM_STEPS", 6)
+    monkeypatch.setattr(transfer_module, "WARM_STEPS", 6)
     torch.manual_seed(0)
-    torch.save(Backbone([[4], [4], [4], [4, 4], [recipes.FULL_SIZE_CHANNELS]]).state_dict(), "wide.pth")
+    torch.save(Backbone([[4], [4], [4], [4, 4], [transfer_module.FULL_SIZE_CHANNELS]]).state_dict(), "wide.pth")
     return "wide.pth"
 
 
@@ -296,7 +296,7 @@ def test_an_interrupt_before_there_is_a_checkpoint_promises_none(folder, monkeyp
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(recipes, "style_target", interrupt)
+    monkeypatch.setattr(transfer_module, "style_target", interrupt)
     assert transfer("--checkpoint", "run.pt") == 130
     assert "goes on from" not in capsys.readouterr().out
     assert sorted(path.name for path in folder.iterdir()) == ["out.png", "out.png.json"]

@@ -40,7 +40,7 @@ from nst_lessons.conversion import (
     transfer_settings,
 )
 from nst_lessons.published import find_recipe, with_changes
-from nst_lessons.recipes import plan_transfer, recipe_network
+from nst_lessons.transfer import plan_transfer, recipe_network
 
 STATISTICS = json.loads((Path(__file__).parent / "vgg_layer_statistics.json").read_text())
 CONTENT, STYLE = {"relu2_1": 1.0}, {"relu1_2": 0.3, "relu2_2": 0.7}

@@ -16,7 +16,7 @@ from nst_lessons import (
     total_variation,
     transfer_loss,
 )
-from nst_lessons.styles import style_target
+from nst_lessons.styles import layer_weights, style_target
 
 
 def relative(x: Tensor, target: Tensor) -> float:
@@ -80,3 +80,12 @@ def test_the_assembled_loss_lets_a_term_be_replaced(tiny_backbone, small_image, 
     assert {name: float(term) for name, term in loss_fn(x).items()} == pytest.approx(expected, rel=1e-5)
     own = optimize_image(x, lambda image: loss_fn(image) | {"style": image.square().mean()}, steps=2, progress=False)
     assert own.history.losses[0]["style"] == pytest.approx(float(x.square().mean()))
+
+
+def test_layer_weights():
+    assert layer_weights(["a", "b"]) == {"a": 0.5, "b": 0.5}
+    assert layer_weights({"a": 3, "b": 0.1}) == {"a": 3, "b": 0.1}
+    with pytest.raises(ValueError, match=r"write \['relu4_2'\]"):
+        layer_weights("relu4_2")
+    with pytest.raises(ValueError, match="at least one layer"):
+        layer_weights([])

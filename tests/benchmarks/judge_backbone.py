@@ -32,8 +32,9 @@ from nst_lessons import (
     style_loss,
     style_transfer,
 )
-from nst_lessons.recipes import CONTENT_LAYERS, STYLE_LAYERS
+from nst_lessons.reconstruct import STYLE_LAYERS
 from nst_lessons.styles import content_target, style_target
+from nst_lessons.transfer import CONTENT_LAYERS
 
 SIZE, STEPS = 320, 150
 RECONSTRUCTED_SIZE, RECONSTRUCTED_LAYERS = 160, ("relu3_2", "relu4_2", "relu5_1")

@@ -44,8 +44,9 @@ from nst_lessons import (
     total_variation,
 )
 from nst_lessons.network import Precision
-from nst_lessons.recipes import CONTENT_LAYERS, STYLE_LAYERS
+from nst_lessons.reconstruct import STYLE_LAYERS
 from nst_lessons.styles import content_target, style_target
+from nst_lessons.transfer import CONTENT_LAYERS
 from nst_lessons.weight_files import default_device
 
 PAIRS = [(PHOTOS[(n + 1) % len(PHOTOS)], painting) for n, painting in enumerate(PAINTINGS)]
