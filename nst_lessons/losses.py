@@ -21,6 +21,7 @@ Weights = Mapping[str, float]
 Statistic = Callable[[Tensor], Tensor]
 Statistics = Statistic | Mapping[str, Statistic]
 LossFunction = Callable[[Tensor], Mapping[str, Tensor]]
+ALPHA, BETA, TV = 1.0, 25.0, 15.0  # weights of content, style and total variation; chosen by looking at pictures
 
 
 @fast_gradient
@@ -147,9 +148,9 @@ def transfer_loss(
     *,
     content_weights: Weights | None = None,
     style_weights: Weights | None = None,
-    alpha: float = 1.0,
-    beta: float = 25.0,
-    tv: float = 15.0,
+    alpha: float = ALPHA,
+    beta: float = BETA,
+    tv: float = TV,
     tv_power: float = 1.0,
 ) -> LossFunction:
     """The loss of a transfer, ``alpha L_content + beta L_style + tv L_tv``: Gatys et al. (2016), equation 7.

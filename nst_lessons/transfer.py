@@ -17,7 +17,7 @@ from typing_extensions import Unpack
 from nst_lessons.conversion import transfer_settings
 from nst_lessons.history import Result
 from nst_lessons.images import ImageSource, load_image, resize
-from nst_lessons.losses import LossFunction, transfer_loss
+from nst_lessons.losses import ALPHA, BETA, TV, LossFunction, transfer_loss
 from nst_lessons.network import Backbone
 from nst_lessons.optimize import RunOptions, refuse_unknown, run_stages
 from nst_lessons.published import Recipe, TransferOptions, find_recipe, with_changes
@@ -50,9 +50,9 @@ def weighted_transfer(
     *,
     content_layers: Layers = CONTENT_LAYERS,
     style_layers: Layers = STYLE_LAYERS,
-    alpha: float = 1.0,
-    beta: float = 25.0,
-    tv: float = 15.0,
+    alpha: float = ALPHA,
+    beta: float = BETA,
+    tv: float = TV,
     tv_power: float = 1.0,
     start: str | Tensor = "photo",
     warm_start: bool | None = None,
