@@ -20,15 +20,14 @@ from torch import Tensor, nn
 
 from nst_lessons.history import loss_below
 from nst_lessons.images import STD, deprocess
-from nst_lessons.network import Backbone
+from nst_lessons.network import Backbone, block_number
 from nst_lessons.normalisations import LayerSize, convert_weights
 from nst_lessons.published import Recipe, TransferOptions
 from nst_lessons.styles import Styles, style_target
 
-PIXEL_LEVELS = 255
 # What a network's features grow by when it is fed Caffe's pixels, 0 to 255 minus the mean, instead of torchvision's,
 # which are divided by their standard deviation too. Exact but for the convolutions' biases.
-SCALES = {"torchvision": 1.0, "caffe": PIXEL_LEVELS * sum(STD) / len(STD)}
+SCALES = {"torchvision": 1.0, "caffe": 255 * sum(STD) / len(STD)}
 BLOCK_CHANNELS = (64, 128, 256, 512, 512)  # of VGG16 and VGG19
 
 
@@ -97,71 +96,47 @@ def with_max_pooling(backbone: Backbone) -> Backbone:
     return twin
 
 
-def published_channels(layer: str) -> int:
-    """How many channels VGG16 and VGG19 have at a layer of the literature's name."""
-    return BLOCK_CHANNELS[int(layer[4]) - 1]
-
-
 @torch.no_grad()
 def relative_weights(
     recipe: Recipe, backbone: Backbone, photo: Tensor, paintings: Styles, gains: Mapping[str, float]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """A recipe's content and style weights for this package's relative losses; alpha and beta come on top.
+    """A recipe's content and style weights for `content_loss` and `style_loss`; alpha and beta come on top.
 
-    Args:
-        recipe: whose weights are converted.
-        backbone: the network at hand.
-        photo: ``(1, 3, H, W)`` in [0, 1].
-        paintings: ``(1, 3, H', W')`` in [0, 1], a `Style`, or a list of either.
-        gains: ``{layer: r}``, how many times larger the write-up's features are.
-
-    Returns:
-        ``{layer: weight}`` for `content_loss`, and for `style_loss`.
+    Images are as for `transfer_settings`, gains as `gains` returns them.
     """
     height, width = photo.shape[-2:]
 
-    def size(layer: str, energy: float) -> LayerSize:
-        name = backbone.canonical(layer)
-        positions = (height // backbone.stride[name]) * (width // backbone.stride[name])
-        return LayerSize(published_channels(name), positions, height * width, energy)
+    def sizes(targets: Mapping[str, Tensor], power: int) -> dict[str, LayerSize]:
+        """Of targets in which features enter to a power: 1, or 2 as in Gram matrices, which are here divided by M."""
+        found = {}
+        for layer, target in targets.items():
+            name = backbone.canonical(layer)
+            positions = (height // backbone.stride[name]) * (width // backbone.stride[name])
+            energy = gains[layer] ** (2 * power) * float(target.double().square().sum())
+            energy *= positions ** (2 * power - 2)  # the published formulas take F F^T
+            found[layer] = LayerSize(BLOCK_CHANNELS[block_number(name) - 1], positions, height * width, energy)
+        return found
 
-    contents = {
-        layer: size(layer, gains[layer] ** 2 * squared_norm(maps))
-        for layer, maps in backbone(photo, recipe.content_layers).items()
-    }
-    grams = {
-        layer: size(layer, gains[layer] ** 4 * squared_norm(gram))
-        for layer, gram in style_target(backbone, paintings, recipe.style_layers).items()
-    }
-    # The published formulas take F F^T, our Gram matrices are divided by M.
-    styles = {layer: one._replace(energy=one.energy * one.positions**2) for layer, one in grams.items()}
+    contents = sizes(backbone(photo, recipe.content_layers), power=1)
+    styles = sizes(style_target(backbone, paintings, recipe.style_layers), power=2)
     return (
         convert_weights(recipe.content_layers, contents, "content", source=recipe.normalisation),
         convert_weights(recipe.style_layers, styles, "style", source=recipe.normalisation),
     )
 
 
-def squared_norm(x: Tensor) -> float:
-    return float(x.double().square().sum())
-
-
 def transfer_settings(recipe: Recipe, backbone: Backbone, photo: Tensor, paintings: Styles) -> TransferOptions:
     """The options with which `style_transfer` follows a recipe; its losses are then the published ones.
 
-    Args:
-        recipe: a row of `PUBLISHED`, or your own.
-        backbone: the network at hand.
-        photo: ``(1, 3, H, W)`` in [0, 1].
-        paintings: ``(1, 3, H', W')`` in [0, 1], a `Style`, or a list of either, in the shape that the recipe wants.
+    The photo is ``(1, 3, H, W)`` in [0, 1]; a painting is ``(1, 3, H', W')``, in the shape that the recipe wants.
 
     Raises:
         ValueError: for a layer that the recipe's network or the one at hand does not have.
     """
-    layers = dict.fromkeys([*recipe.content_layers, *recipe.style_layers])
-    found = gains(recipe, backbone, layers)
+    found = gains(recipe, backbone, {**recipe.content_layers, **recipe.style_layers})
     content, style = relative_weights(recipe, backbone, photo, paintings, found)
     height, width = photo.shape[-2:]
-    levels = 1 if recipe.scale == "torchvision" else PIXEL_LEVELS
+    levels = 1 if recipe.scale == "torchvision" else 255
     settings = TransferOptions(
         content_layers=content,
         style_layers=style,

@@ -28,12 +28,7 @@ from nst_lessons.weight_files import (
 
 
 def report_machine(size: int, memory_kept: bool) -> None:
-    """Print what this machine has, and what a transfer takes.
-
-    Args:
-        size: both sides of the transfer's photo, in pixels.
-        memory_kept: what `keep_freed_memory` said.
-    """
+    """Print what this machine has, what `keep_freed_memory` said, and what a transfer at `size` pixels takes."""
 
     def tell(subject: str, finding: object) -> None:
         print(f"{subject:<14}{finding}", flush=True)

@@ -27,10 +27,6 @@ LONG_SECONDS = 20.0  # a shorter run is over before anybody has read how long it
 NEVER_LONG = 100_000  # values times steps, which even a VGG19 computes in time; not worth a measurement
 TRIAL_SHARE, TRIAL_SHORTEST, TRIAL_LONGEST = 1 / 2, 64, 256  # sides of the image that is timed; the last two in pixels
 TRIALS = 3
-# A Gram matrix' gradient is two products, G F and (F^T G)^T, and their sum: three tensors as large as the features.
-GRAM_TEMPORARIES = 3
-CONVOLUTION_TEMPORARIES = 2  # the gradients on both sides of a convolution
-IMAGES_KEPT = 10  # the best, the current, their gradients, clamped copies
 SIZE_STEP = 32
 
 
@@ -72,12 +68,6 @@ def features_bytes(backbone: Backbone, size: Size, layers: Iterable[str], bytes_
     ]
 
 
-def computed_layers(backbone: Backbone, layers: Iterable[str]) -> list[str]:
-    """All layers down to the deepest of those wanted."""
-    depth = 1 + max(backbone.layers.index(backbone.canonical(layer)) for layer in layers)
-    return list(backbone.layers[:depth])
-
-
 def step_bytes(backbone: Backbone, size: Size, layers: Iterable[str]) -> int:
     """Peak of one step: the loss of the features at some layers and its gradient, for an image of ``(H, W)``.
 
@@ -85,20 +75,19 @@ def step_bytes(backbone: Backbone, size: Size, layers: Iterable[str]) -> int:
     comes out of each block, and computes one block at a time again. The features wanted are float32, and turn one
     after the other into their gradients.
     """
-    layers = list(layers)
-    computed = computed_layers(backbone, layers)
+    wanted = {backbone.canonical(layer) for layer in layers}
+    computed = backbone.layers_down_to(wanted)
 
     def activations(chosen: Iterable[str]) -> list[int]:
         return features_bytes(backbone, size, chosen, value_bytes(backbone))
 
-    features = features_bytes(backbone, size, {backbone.canonical(layer) for layer in layers})
-    gram_peak = sum(features) + GRAM_TEMPORARIES * max(features)
+    features = features_bytes(backbone, size, wanted)
+    gram_peak = sum(features) + 3 * max(features)  # a Gram matrix' gradient is two products, G F and (F^T G)^T, summed
     if not recomputes(size):
         return sum(activations(kept(computed))) + gram_peak
     blocks = [list(block) for _, block in groupby(computed, key=block_number)]
-    block_peaks = [
-        sum(activations(kept(block))) + CONVOLUTION_TEMPORARIES * max(activations(block)) for block in blocks
-    ]
+    # A convolution has gradients on both sides.
+    block_peaks = [sum(activations(kept(block))) + 2 * max(activations(block)) for block in blocks]
     between_blocks = sum(activations(layer for layer in computed if layer.startswith("pool")))
     return between_blocks + max(gram_peak, max(block_peaks) + max(features))
 
@@ -115,9 +104,9 @@ def recomputes(size: Size) -> bool:
 
 def target_bytes(backbone: Backbone, size: Size, layers: Iterable[str]) -> int:
     """Peak of the features at some layers without a gradient, as for a painting of ``(H, W)``."""
-    layers = list(layers)
-    features = features_bytes(backbone, size, {backbone.canonical(layer) for layer in layers})
-    activations = features_bytes(backbone, size, computed_layers(backbone, layers), value_bytes(backbone))
+    wanted = {backbone.canonical(layer) for layer in layers}
+    features = features_bytes(backbone, size, wanted)
+    activations = features_bytes(backbone, size, backbone.layers_down_to(wanted), value_bytes(backbone))
     # Early on, a convolution's output and its ReLU's stand beside the first features; in the end, all features.
     return max(sum(features), max(features) + 2 * max(activations))
 
@@ -139,20 +128,13 @@ def run_bytes(
 ) -> int:
     """Peak of a whole run: the larger of its targets and its steps, and what the optimiser remembers.
 
-    Args:
-        backbone: gives the features.
-        size: ``(H, W)`` of the image that is changed, and of the photo.
-        layers: whose features are compared.
-        painting_sizes: ``(H', W')`` of each painting.
-        optimizer: as for `nst_lessons.optimize.optimize_image`.
-
-    Raises:
-        ValueError: for an unknown layer.
+    The image and the photo are ``(H, W)``, the paintings ``(H', W')``. Raises ValueError for an unknown layer.
     """
     layers = list(layers)
     values = 3 * size[0] * size[1]
     weights = value_bytes(backbone) * sum(weight.numel() for weight in backbone.parameters())  # once more, rearranged
-    walk = step_bytes(backbone, size, layers) + 4 * values * (IMAGES_KEPT + optimizer_images(optimizer, values))
+    images = 10 + optimizer_images(optimizer, values)  # the best, the current, their gradients, clamped copies
+    walk = step_bytes(backbone, size, layers) + 4 * values * images
     targets = max(target_bytes(backbone, target, layers) for target in (size, *painting_sizes))
     return weights + max(walk, targets)
 
@@ -186,15 +168,9 @@ def one_step(backbone: Backbone, image: Tensor, layers: Iterable[str]) -> float:
 
 
 def run_seconds(backbone: Backbone, size: Size, layers: Iterable[str], steps: int) -> float:
-    """Seconds of so many steps, measured on a small image and scaled by the number of pixels.
+    """Seconds of so many steps at ``(H, W)``, measured on a small image and scaled by the number of pixels.
 
     A single trial decides whether the run is a short one; only a long one is worth the median of several.
-
-    Args:
-        backbone: gives the features.
-        size: ``(H, W)`` of the image.
-        layers: whose features are compared.
-        steps: so many.
     """
     layers = list(layers)
     height, width = size
@@ -217,12 +193,7 @@ def estimate(stages: Sequence[Stage], optimizer: str = "lbfgs") -> Estimate:
 
 
 def check_memory(stages: Sequence[Stage], optimizer: str = "lbfgs") -> None:
-    """Refuse a run that does not fit into memory.
-
-    Raises:
-        MemoryError: saying what the run needs, what is free, and which size fits.
-        ValueError: for an unknown layer.
-    """
+    """Raise MemoryError for a run that does not fit, saying which size would; ValueError for an unknown layer."""
     for stage in stages:
         if stage.network is None:
             continue

@@ -83,9 +83,8 @@ def noise_like(image: Tensor, seed: int) -> Tensor:
 def resize(image: Tensor, size: int | tuple[int, int], *, antialias: bool = True) -> Tensor:
     """Resize an image (B, 3, H, W) bicubically to a longer side of `size` pixels, or to `(height, width)`.
 
-    With `antialias` the kernel widens as the image shrinks, as in Pillow, so that every pixel counts; without
-    it most pixels are skipped, and fine texture turns into patterns that were never there.
-    Raises ImageError for a size that is neither, or that exceeds MAX_PIXELS.
+    With `antialias` the kernel widens as the image shrinks, as in Pillow; without it most pixels are skipped, and
+    fine texture turns into patterns that were never there. Raises ImageError for another size, or over MAX_PIXELS.
     """
     match size:
         case int() | np.integer() if 0 < size <= MAX_PIXELS:
@@ -108,7 +107,7 @@ def check_pixels(height: int, width: int) -> None:
 def match_shapes(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Return `a` as it is, and `b` cropped around its centre to a's proportions and resized to a's shape.
 
-    Nothing is stretched; what does not fit is cut off. Both are (B, 3, H, W).
+    Both are (B, 3, H, W).
     """
     (height, width), (b_height, b_width) = a.shape[-2:], b.shape[-2:]
     crop_height = max(1, min(b_height, round(b_width * height / width)))
@@ -317,13 +316,13 @@ def save_image(image: Tensor, path: str | PathLike[str], *, quality: int = 95) -
     WebP. Raises ImageError for another suffix or quality, and for a file that cannot be written.
     """
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
+    if (suffix := path.suffix.lower()) not in SUFFIXES:
         raise ImageError(f"cannot save {path.name!r}; expected a name that ends in {', '.join(SUFFIXES)}")
     if not 1 <= quality <= 100:
         raise ImageError(f"quality={quality}; expected 1 to 100")
     picture = to_pil(image)
     try:
         with whole_file(path) as file:
-            picture.save(file, format=SUFFIXES[path.suffix.lower()], quality=quality)
+            picture.save(file, format=SUFFIXES[suffix], quality=quality)
     except (OSError, ValueError) as error:
         raise ImageError(f"{path} could not be saved: {error}; try another folder or format") from error

@@ -15,13 +15,9 @@ LESSONS_FOLDER = "nst_lessons_notebooks"
 
 
 def open_lessons(arguments: Sequence[str]) -> int:
-    """Open the lessons in JupyterLab; returns its exit code.
+    """Open the lessons in JupyterLab; returns its exit code. Raises ValueError without JupyterLab.
 
-    Args:
-        arguments: the folder to copy them to, if the first one is no option; JupyterLab's options.
-
-    Raises:
-        ValueError: without JupyterLab.
+    The arguments are JupyterLab's; the first one, if it is no option, is the folder to copy the lessons to.
     """
     if find_spec("jupyterlab") is None:
         raise ValueError('JupyterLab is missing; pip install "nst-lessons[lab]" installs it')

@@ -9,9 +9,7 @@ from pathlib import Path
 import psutil
 import torch
 
-ROOMY = 4e9  # bytes; where less is free, the memory held back may be missed
-KEPT = 512 << 20
-LARGEST_KEPT_BLOCK = 32 << 20  # glibc's own limit
+KEPT = 512 << 20  # bytes of freed memory
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # their numbers in malloc.h
 
 
@@ -42,12 +40,13 @@ def keep_freed_memory() -> bool:
     and the lessons' first cell call it once; `import nst_lessons` alone changes nothing.
 
     Returns:
-        Whether it is so now: not where less than 4 GB are free, nor without glibc (macOS, Windows).
+        Whether it is so now: not where less than 4 GB are free, and might be missed, nor without glibc.
     """
-    if not sys.platform.startswith("linux") or free_bytes(torch.device("cpu")) < ROOMY:
+    if not sys.platform.startswith("linux") or free_bytes(torch.device("cpu")) < 4e9:
         return False
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):  # another C library
         return False
-    return bool(mallopt(MMAP_THRESHOLD, LARGEST_KEPT_BLOCK) and mallopt(TRIM_THRESHOLD, KEPT))
+    largest_block = 32 << 20  # glibc's own limit
+    return bool(mallopt(MMAP_THRESHOLD, largest_block) and mallopt(TRIM_THRESHOLD, KEPT))

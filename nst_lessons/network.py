@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from itertools import groupby
 from typing import Literal, get_args
@@ -43,13 +43,9 @@ class Backbone(nn.Module):
     """The convolutional part of a VGG; ``backbone(image, layers)`` gives the features of those layers.
 
     Args:
-        blocks: the channels of each block's convolutions; VGG16 is ``[[64] * 2, [128] * 2, [256] * 3, [512] * 3,
-            [512] * 3]``.
-        pooling: ``"avg"`` (default, as Gatys et al. recommend) or ``"max"`` (as the networks were trained).
-        padding: ``"zeros"`` (as the networks were trained), ``"replicate"``, ``"reflect"`` or ``"circular"``.
-        convention: how the network wants its pixels, see `nst_lessons.images.preprocess`.
-        precision: of the activations: ``"float32"``, ``"bfloat16"``, or ``"auto"``, bfloat16 where the hardware
-            multiplies it. The features returned are always float32.
+        blocks: the channels of each block's convolutions; VGG11 is ``[[64], [128], [256] * 2, [512] * 2, [512] * 2]``.
+        pooling, padding, convention, precision: see `nst_lessons.load_backbone`. The features returned are float32
+            whatever the precision.
 
     Attributes:
         channels: ``{layer: number of its channels}``.
@@ -97,16 +93,16 @@ class Backbone(nn.Module):
         """The device of the weights; an image is moved there before the first layer."""
         return next(self.parameters()).device
 
+    def layers_down_to(self, wanted: Iterable[str]) -> tuple[str, ...]:
+        """All layers from the first to the deepest of those wanted, under the literature's names."""
+        return self.layers[: 1 + max(map(self.layers.index, wanted))]
+
     def layers_by_block(self, kind: str, i: int) -> list[str]:
         """The i-th layer of a kind in each block: ``("relu", 1) -> ["relu1_1", "relu2_1", ...]``."""
         return [layer for layer in self.layers if re.fullmatch(rf"{kind}\d+_{i}", layer)]
 
     def canonical(self, layer: str) -> str:
-        """The literature's name of a layer: ``block4_conv2`` becomes ``relu4_2``, others stay.
-
-        Raises:
-            ValueError: for a layer that this network does not have.
-        """
+        """The literature's name of a layer: ``block4_conv2`` becomes ``relu4_2``; ValueError for an unknown one."""
         name = re.sub(r"^block(\d+)_conv(\d+)$", r"relu\1_\2", layer)
         name = re.sub(r"^block(\d+)_pool$", r"pool\1", name)
         if name not in self.channels:
@@ -129,18 +125,17 @@ class Backbone(nn.Module):
         names = {layer: self.canonical(layer) for layer in layers}
         if not names:
             return {}
-        depth = 1 + max(self.layers.index(name) for name in names.values())
-        deepest = self.layers[depth - 1]
+        computed = self.layers_down_to(names.values())
         height, width = image.shape[-2:]
-        if min(height, width) < self.stride[deepest]:
+        if min(height, width) < (smallest := self.stride[computed[-1]]):
             raise ValueError(
-                f"an image of {width}x{height} pixels is too small for {deepest}; "
-                f"its shorter side must be at least {self.stride[deepest]}"
+                f"an image of {width}x{height} pixels is too small for {computed[-1]}; "
+                f"its shorter side must be at least {smallest}"
             )
         x = preprocess(image.to(self.device), self.convention)
         features: dict[str, Tensor] = {}
-        with self.autocast():
-            for _, block in groupby(self.layers[:depth], key=block_number):
+        with torch.autocast(self.device.type, torch.bfloat16) if self.uses_bfloat16() else nullcontext():
+            for _, block in groupby(computed, key=block_number):
                 run = partial(self.run_layers, list(block), set(names.values()))
                 if x.requires_grad and height * width > RECOMPUTED_FROM:
                     # A large image's activations are computed again in the backward pass rather than kept.
@@ -158,10 +153,6 @@ class Backbone(nn.Module):
             if layer in wanted:
                 features[layer] = x.float()
         return x, features
-
-    def autocast(self) -> AbstractContextManager[object]:
-        """The context in which activations have the network's precision."""
-        return torch.autocast(self.device.type, torch.bfloat16) if self.uses_bfloat16() else nullcontext()
 
     def uses_bfloat16(self) -> bool:
         """Whether activations are bfloat16, two bytes per value, rather than float32."""

@@ -14,8 +14,6 @@ import torch
 
 from nst_lessons.losses import Weights
 
-Term = Literal["content", "style"]
-
 
 class LayerSize(NamedTuple):
     """What a published loss may be divided by, at one layer."""
@@ -83,21 +81,21 @@ NORMALISATIONS = {
 
 
 def convert_weights(
-    weights: Weights, sizes: Mapping[str, LayerSize], term: Term, *, source: str, to: str = "relative"
+    weights: Weights,
+    sizes: Mapping[str, LayerSize],
+    term: Literal["content", "style"],
+    *,
+    source: str,
+    to: str = "relative",
 ) -> dict[str, float]:
-    """Weights that give the same loss, and so the same gradient, under another normalisation.
-
-    A loss is ``weight * factor * |x - t|^2`` at each layer, so ``new weight = weight * factor / new factor``.
+    """Weights ``{layer: w}`` that give the same loss, and so the same gradient, under another normalisation.
 
     Args:
         weights: ``{layer: w}`` as published.
-        sizes: ``{layer: LayerSize}``, at least the weights' layers, for the term that is meant.
+        sizes: of the weights' layers, with the energy of the term that is meant.
         term: ``"content"`` or ``"style"``.
         source: which of `NORMALISATIONS` the weights were published for.
         to: which of `NORMALISATIONS` they shall serve; `content_loss` and `style_loss` are ``"relative"``.
-
-    Returns:
-        ``{layer: w}``.
 
     Raises:
         ValueError: for an unknown normalisation.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from torch import Tensor
@@ -29,22 +29,22 @@ class TransferOptions(RunOptions, total=False):
     seed: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One write-up. Options of the same name given to `style_transfer` take the place of a row's values.
+    """One write-up. The defaults are the values of `gatys2016`; a row says what differs.
 
     All weights are the published ones, in the write-up's own units: see ``normalisation`` and ``scale``.
     """
 
-    network: str  # "vgg16" or "vgg19"
-    content_layers: Mapping[str, float]
-    style_layers: Mapping[str, float]
+    network: str = "vgg19"  # or "vgg16"
+    content_layers: Mapping[str, float] = field(default_factory=lambda: {"relu4_2": 1.0})
+    style_layers: Mapping[str, float] = field(default_factory=lambda: {f"relu{block}_1": 0.2 for block in range(1, 6)})
     alpha: float  # weight of the content
     beta: float  # weight of the style
     normalisation: str  # a row of `nst_lessons.normalisations.NORMALISATIONS`
-    scale: str  # of the pixels: "torchvision" or "caffe"
-    pooling: str
-    start: str | Tensor
+    scale: str = "caffe"  # of the pixels; or "torchvision"
+    pooling: str = "avg"  # or "max"
+    start: str | Tensor = "noise"
     optimizer: str
     steps: int  # evaluations of loss and gradient
     source: str
@@ -56,27 +56,19 @@ class Recipe:
     same_shape: bool = True  # the painting is stretched to the photo's shape
 
 
-def equal(layers: Iterable[str]) -> dict[str, float]:
-    names = list(layers)
-    return dict.fromkeys(names, 1 / len(names))
-
-
-FIRST_OF_BLOCK = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 JOHNSON_LAYERS = ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3")
 
 PUBLISHED: dict[str, Recipe] = {
     "surma": Recipe(
         network="vgg16",
         content_layers={"block2_conv2": 1.0},
-        style_layers=equal(JOHNSON_LAYERS),
+        style_layers=layer_weights(JOHNSON_LAYERS),
         alpha=0.02,
         beta=4.5,
         tv=0.995,
         tv_power=1.25,
         normalisation="keras",
-        scale="caffe",
         pooling="max",
-        start="noise",
         optimizer="scipy",
         steps=200,
         source="Surma, Style Transfer: Styling Images with Convolutional Neural Networks (2019); gsurma/style_transfer",
@@ -85,7 +77,6 @@ PUBLISHED: dict[str, Recipe] = {
         "blue, which is not copied.",
     ),
     "shrimal": Recipe(
-        network="vgg19",
         content_layers={"conv4_2": 1.0},
         style_layers={"conv1_1": 1.0, "conv2_1": 0.75, "conv3_1": 0.2, "conv4_1": 0.2, "conv5_1": 0.2},
         alpha=1.0,
@@ -103,15 +94,10 @@ PUBLISHED: dict[str, Recipe] = {
         "Udacity's course, which has the same layers, start and kind of alpha and beta.",
     ),
     "bits_to_brains": Recipe(
-        network="vgg19",
-        content_layers={"relu4_2": 1.0},
-        style_layers=equal(FIRST_OF_BLOCK),
         alpha=1.0,
         beta=5.0,
         normalisation="relative",
         scale="torchvision",
-        pooling="avg",
-        start="noise",
         optimizer="lbfgs",
         steps=1000,
         stop_below=0.6,
@@ -121,15 +107,10 @@ PUBLISHED: dict[str, Recipe] = {
         "threshold, 1000 iterations at most.",
     ),
     "hannover": Recipe(
-        network="vgg19",
-        content_layers={"relu4_2": 1.0},
-        style_layers=equal(FIRST_OF_BLOCK),
         alpha=5.0,
         beta=100.0,
         normalisation="johnson",
-        scale="caffe",
         pooling="max",
-        start="noise",
         optimizer="lbfgs",
         steps=1000,
         source="A write-up from Hannover: two weighted terms, random start, an early and a later iteration",
@@ -143,7 +124,6 @@ PUBLISHED: dict[str, Recipe] = {
         alpha=1 / 10,
         beta=1.0,
         normalisation="johnson",
-        scale="caffe",
         pooling="max",
         start="grey",
         optimizer="scipy",
@@ -153,15 +133,9 @@ PUBLISHED: dict[str, Recipe] = {
         "snapshots=range(20, 200, 20).",
     ),
     "gatys2016": Recipe(
-        network="vgg19",
-        content_layers={"relu4_2": 1.0},
-        style_layers=equal(FIRST_OF_BLOCK),
         alpha=1e-3,
         beta=1.0,
         normalisation="paper",
-        scale="caffe",
-        pooling="avg",
-        start="noise",
         optimizer="scipy",
         steps=500,
         source="Gatys, Ecker and Bethge, Image Style Transfer Using Convolutional Neural Networks (CVPR 2016)",
@@ -180,11 +154,7 @@ PUBLISHED["keras_prisma_2"] = dataclasses.replace(
 
 
 def find_recipe(recipe: str | Recipe) -> Recipe:
-    """A row of `PUBLISHED` by name, or your own.
-
-    Raises:
-        ValueError: for an unknown name, which lists the known ones.
-    """
+    """A row of `PUBLISHED` by name, or your own; ValueError for an unknown name."""
     if isinstance(recipe, Recipe):
         return recipe
     if recipe not in PUBLISHED:

@@ -83,11 +83,7 @@ def record_path(out: Path) -> Path:
 
 
 def check_outputs(out: Path, checkpoint: str | os.PathLike[str] | None, inputs: Sequence[str]) -> None:
-    """Refuse what could not be written, or would overwrite another file of the transfer, before any work is done.
-
-    Raises:
-        ValueError: saying what is accepted.
-    """
+    """Raise ValueError for what could not be written, or would overwrite another file of the transfer."""
     if out.suffix.lower() not in SUFFIXES:
         raise ImageError(f"cannot write {out.name!r}; choose a name that ends in {', '.join(SUFFIXES)}")
     taken = {Path(source).resolve() for source in inputs}
@@ -104,11 +100,7 @@ def check_outputs(out: Path, checkpoint: str | os.PathLike[str] | None, inputs: 
 def keep(image: Tensor, record: dict[str, object], out: Path) -> Path:
     """Write an image and its record; where that fails, in a new folder, here or among the temporary ones.
 
-    Returns:
-        The image's path.
-
-    Raises:
-        ImageError, OSError: when no place is left.
+    Returns the image's path. Raises ImageError or OSError when no place is left.
     """
 
     def write(out: Path) -> Path:

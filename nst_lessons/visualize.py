@@ -20,20 +20,11 @@ from nst_lessons.network import Backbone
 from nst_lessons.optimize import RunOptions, run_stages
 from nst_lessons.stages import Stage, octave_scales, scaled_size
 
-OCTAVE = 1.5
-NIGHT = 0.3
-LAMP = (1.0, 0.85, 0.3)
-
 
 def top_channels(features: Tensor, count: int) -> list[int]:
-    """The channels with the largest mean activation, strongest first.
+    """The channels with the largest mean activation, strongest first; all of them where there are fewer than `count`.
 
-    Args:
-        features: ``(1, C, H, W)``.
-        count: how many; all C where there are fewer.
-
-    Raises:
-        ValueError: for features of another shape, or a count below 1.
+    Features are ``(1, C, H, W)``. Raises ValueError for another shape, or a count below 1.
     """
     check_features(features)
     if count < 1:
@@ -43,17 +34,10 @@ def top_channels(features: Tensor, count: int) -> list[int]:
 
 
 def activation_overlay(photo: Tensor, activation: Tensor) -> Tensor:
-    """The photo by night, lit by a lamp where a channel is active.
+    """The photo by night, lit by a lamp where a channel is active: fully from the channel's 99th percentile on.
 
-    Args:
-        photo: ``(1, 3, H, W)`` in [0, 1].
-        activation: ``(1, 1, h, w)``, one channel of a layer, any range.
-
-    Returns:
-        ``(1, 3, H, W)`` in [0, 1]: dark at the channel's smallest value, in full light from the 99th percentile on.
-
-    Raises:
-        ValueError: for an activation of more than one channel.
+    The photo, and the result, are ``(1, 3, H, W)`` in [0, 1]; the activation is ``(1, 1, h, w)``, of any range.
+    Raises ValueError for more than one channel.
     """
     check_features(activation)
     if activation.shape[1] != 1:
@@ -61,23 +45,18 @@ def activation_overlay(photo: Tensor, activation: Tensor) -> Tensor:
     low, high = activation.min(), activation.quantile(0.99)  # a single peak would leave all else in the dark
     active = ((activation - low) / (high - low).clamp_min(torch.finfo(activation.dtype).tiny)).clamp(0, 1)
     active = interpolate(active.to(photo), photo.shape[-2:], mode="bilinear", align_corners=False)
-    return torch.lerp(NIGHT * photo, 0.5 * photo + 0.5 * per_channel(LAMP, photo), active)
+    night, lamp = 0.3 * photo, per_channel((1.0, 0.85, 0.3), photo)
+    return torch.lerp(night, 0.5 * photo + 0.5 * lamp, active)
 
 
 def receptive_field_box(
     backbone: Backbone, layer: str, position: tuple[int, int], image_size: tuple[int, int]
 ) -> tuple[int, int, int, int]:
-    """The pixels that one value of a layer can see.
+    """The pixels that the value at ``(row, column)`` of a layer sees, of an image of ``(height, width)``.
 
     Every padded 3x3 convolution looks one step further on both sides, and pooling looks at whole cells, so the field
-    of ``(row, column)`` lies centrally around the ``stride x stride`` pixels that the value stands for.
+    lies centrally around the ``stride x stride`` pixels that the value stands for.
     Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks" (Distill, 2019).
-
-    Args:
-        backbone: the network.
-        layer: one of its layers.
-        position: row and column in the layer's map.
-        image_size: height and width of the image in pixels.
 
     Returns:
         ``(top, left, bottom, right)``, clipped to the image; bottom and right are the first ones outside.
@@ -104,13 +83,7 @@ def layer_sensitivity(
 ) -> dict[str, dict[str, float]]:
     """Which layer notices which change: ``|F' - F| / |F|`` of the features, the root of `relative_error`.
 
-    0 is no change; 1 is as far as from the features to no features at all.
-
-    Args:
-        backbone: gives the features.
-        image: ``(1, 3, H, W)``.
-        changed_images: ``{change: (1, 3, H, W)}``, of the same shape.
-        layers: layer names.
+    0 is no change; 1 is as far as from the features to no features at all. All images are ``(1, 3, H, W)``.
 
     Returns:
         ``{change: {layer: relative change}}``.
@@ -150,9 +123,7 @@ def maximise_activation(
     before its ReLU, such as "conv3_1", always has a slope to follow; after it, a silent channel stays silent.
 
     Args:
-        backbone: the network.
-        layer: one of its layers.
-        channel: one of the layer's channels.
+        backbone, layer, channel: whose activation is maximised.
         size: height and width in pixels, when there is no start.
         start: ``(1, 3, H, W)`` in [0, 1], left as it is; by default faint noise around mid-grey.
         octaves: how many sizes, each 1.5 times the one before.
@@ -184,8 +155,8 @@ def maximise_activation(
         maps = backbone(image.roll((down, right), (2, 3)), [layer])[layer]
         return {"activation": -maps[:, channel].mean() / scale, "tv": tv * total_variation(image)}
 
-    full = image.shape[-2], image.shape[-1]
-    sizes = [scaled_size(full, octave, backbone.stride[layer]) for octave in octave_scales(octaves, OCTAVE)]
+    height, width = image.shape[-2:]
+    sizes = [scaled_size((height, width), octave, backbone.stride[layer]) for octave in octave_scales(octaves, 1.5)]
     stages = [Stage(size, steps, lambda: loss_fn, backbone, (layer,)) for size in sizes]
     with_adam: RunOptions = {"optimizer": "adam", **options}
     return run_stages(stages, image, **with_adam)

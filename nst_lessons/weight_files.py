@@ -9,8 +9,7 @@ import hashlib
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from itertools import groupby, pairwise
 from pathlib import Path
 
@@ -21,10 +20,9 @@ from torchvision.models import VGG16_Weights, VGG19_Weights
 
 from nst_lessons.network import Backbone, Padding, Precision, block_number
 
-BACKBONE_VARIABLE = "NST_LESSONS_BACKBONE"
 DOWNLOADS = {"vgg16": VGG16_Weights.IMAGENET1K_V1, "vgg19": VGG19_Weights.IMAGENET1K_V1}
 DOWNLOAD_MEGABYTES = 550
-SOCKET_TIMEOUT_SECONDS = 30
+ACCEPTED = "expected the weights of torchvision's vgg11, vgg13, vgg16 or vgg19 (without batch norm)"
 
 
 class WeightsError(RuntimeError):
@@ -44,11 +42,10 @@ def load_backbone(
 
     Args:
         name: ``"compact"`` (shipped with the package), ``"vgg16"`` or ``"vgg19"`` (torchvision's ImageNet
-            weights, downloaded once, about 550 MB), or the path of a weights file (torchvision's ``.pth``,
-            whole or features only, or ``.safetensors``). Without a name, the environment variable
-            ``NST_LESSONS_BACKBONE`` decides, else ``"compact"``.
-        pooling: ``"avg"`` or ``"max"``.
-        padding: ``"zeros"``, ``"replicate"``, ``"reflect"`` or ``"circular"``.
+            weights, downloaded once, about 550 MB), or the path of a weights file. Without a name, the environment
+            variable ``NST_LESSONS_BACKBONE`` decides, else ``"compact"``.
+        pooling: ``"avg"`` or ``"max"`` (as the networks were trained).
+        padding: ``"zeros"`` (as the networks were trained), ``"replicate"``, ``"reflect"`` or ``"circular"``.
         convention: ``"torchvision"`` or ``"caffe"``: how the images were normalised that the network was trained on.
         device: by default a GPU where there is one.
         precision: of the activations; ``"auto"`` is bfloat16 where the hardware multiplies it and float32
@@ -63,7 +60,11 @@ def load_backbone(
     backbone = Backbone(
         architecture(weights), pooling=pooling, padding=padding, convention=convention, precision=precision
     )
-    backbone.load_state_dict(weights)
+    try:
+        backbone.load_state_dict(weights)
+    except RuntimeError as error:
+        problems = " ".join(str(error).partition(":")[2].split())
+        raise WeightsError(f"{name} is not a plain VGG; {ACCEPTED}: {problems}") from None
     backbone.requires_grad_(False).eval()
     # Channels last suits the CPU's convolutions: the same features in about half the time.
     return backbone.to(memory_format=torch.channels_last).to(device or default_device())
@@ -71,7 +72,7 @@ def load_backbone(
 
 def default_backbone() -> str:
     """The network that the environment variable ``NST_LESSONS_BACKBONE`` names, else ``"compact"``."""
-    return os.environ.get(BACKBONE_VARIABLE) or "compact"
+    return os.environ.get("NST_LESSONS_BACKBONE") or "compact"
 
 
 def default_device() -> torch.device:
@@ -82,11 +83,7 @@ def default_device() -> torch.device:
 
 
 def read_weights(name: str) -> dict[str, Tensor]:
-    """The state dict of a network, given by name or path, as it was saved; no code in the file is executed.
-
-    Raises:
-        WeightsError: when there is no such network, or its file cannot be read or downloaded.
-    """
+    """The state dict of a network, given by name or path, as it was saved; WeightsError if it cannot be had."""
     if name in DOWNLOADS:
         return fetch_weights(name)
     path = weights_file(name)
@@ -110,7 +107,7 @@ def cached_weights(name: str) -> Path:
 
 
 def fetch_weights(name: str) -> dict[str, Tensor]:
-    """Read torchvision's weights from torch's cache; download them first, and check their hash, if they are not there.
+    """Read torchvision's weights from torch's cache; if they are not there, download them and check their hash.
 
     Raises:
         WeightsError: when the download fails or the cached file is damaged.
@@ -119,9 +116,10 @@ def fetch_weights(name: str) -> dict[str, Tensor]:
     if path.exists():
         return read_weights_file(path)
     print(f"downloading {name} (about {DOWNLOAD_MEGABYTES} MB, once) to {path}")
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(30)  # seconds of every wait; torch's downloader sets no limit of its own
     try:
-        with socket_timeout(SOCKET_TIMEOUT_SECONDS):
-            return DOWNLOADS[name].get_state_dict(progress=True, check_hash=True, weights_only=True, map_location="cpu")
+        return DOWNLOADS[name].get_state_dict(progress=True, check_hash=True, weights_only=True, map_location="cpu")
     except (OSError, RuntimeError) as error:
         # Only the reason, not the traceback: a classroom without internet is not a fault in the program.
         raise WeightsError(
@@ -129,25 +127,12 @@ def fetch_weights(name: str) -> dict[str, Tensor]:
             f'load_backbone("compact"); or run `nst-lessons fetch {name}` where there is internet and copy the file '
             f"to {path}; or give the path of a local weights file"
         ) from None
-
-
-@contextmanager
-def socket_timeout(seconds: float) -> Iterator[None]:
-    """Bound every wait for the network; torch's downloader sets no limit of its own."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
     finally:
         socket.setdefaulttimeout(before)
 
 
 def read_weights_file(path: Path) -> dict[str, Tensor]:
-    """Read a ``.safetensors`` or ``.pth`` file onto the CPU; tensors only, never code.
-
-    Raises:
-        WeightsError: when the file is missing or damaged, or holds something else.
-    """
+    """Read a ``.safetensors`` or ``.pth`` file onto the CPU; WeightsError if it is missing, damaged or another file."""
     if not path.is_file():
         raise WeightsError(f"no weights file at {path}; give an existing .pth or .safetensors file")
     try:
@@ -167,12 +152,18 @@ def name_convolutions(state: Mapping[str, Tensor], source: str) -> dict[str, Ten
     """The convolutions of a weights file under the literature's names, in order and float32, without the classifier.
 
     Raises:
-        WeightsError: when these are not the weights of a plain VGG.
+        WeightsError: when there are none, or one has no channels.
     """
     named = {key: tensor for key, tensor in state.items() if re.fullmatch(r"conv\d+_\d+\.(weight|bias)", key)}
     named = named or rename_modules(state)
-    weights = {key: named[key].float() for key in sorted(named, key=position_in_vgg)}
-    check_is_vgg(weights, source)
+    # conv2_1 comes after conv1_10.
+    in_order = sorted(named, key=lambda key: [int(number) for number in re.findall(r"\d+", key)])
+    weights = {key: named[key].float() for key in in_order}
+    if not weights:
+        raise WeightsError(f"{source} holds no VGG convolutions; {ACCEPTED}")
+    for key, tensor in weights.items():
+        if key.endswith("weight") and not (tensor.ndim and tensor.numel()):
+            raise WeightsError(f"{source}: {key} has shape {tuple(tensor.shape)}, no channels; {ACCEPTED}")
     return weights
 
 
@@ -191,33 +182,6 @@ def rename_modules(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{names[number]}.{part}": tensor for (number, part), tensor in parts.items()}
 
 
-def position_in_vgg(key: str) -> tuple[int, ...]:
-    """Sort ``conv2_1.weight`` after ``conv1_10.bias``, and a layer's weight before its bias."""
-    return *map(int, re.findall(r"\d+", key)), key.endswith("bias")
-
-
-def check_is_vgg(weights: Mapping[str, Tensor], source: str) -> None:
-    """Check that weights form blocks of 3x3 convolutions, each on the channels of the one before, from RGB.
-
-    Raises:
-        WeightsError: saying which tensor does not fit.
-    """
-    remedy = "expected the weights of torchvision's vgg11, vgg13, vgg16 or vgg19 (without batch norm)"
-    if not weights:
-        raise WeightsError(f"{source} holds no VGG convolutions; {remedy}")
-    for key, tensor in weights.items():
-        if key.endswith("weight") and not (tensor.ndim and tensor.numel()):
-            raise WeightsError(f"{source}: {key} has shape {tuple(tensor.shape)}, no channels; {remedy}")
-    expected = Backbone(architecture(weights)).state_dict()
-    if odd := sorted(expected.keys() ^ weights.keys()):
-        raise WeightsError(f"{source} is not a plain VGG (see {', '.join(odd)}); {remedy}")
-    for key, tensor in weights.items():
-        if tensor.shape != expected[key].shape:
-            raise WeightsError(
-                f"{source}: {key} has shape {tuple(tensor.shape)}, not {tuple(expected[key].shape)}; {remedy}"
-            )
-
-
 def architecture(weights: Mapping[str, Tensor]) -> list[list[int]]:
     """The blocks of the VGG whose weights are ``{"conv1_1.weight": ..., "conv1_1.bias": ..., ...}``, in this order."""
     kernels = (key for key in weights if key.endswith("weight"))
@@ -225,11 +189,7 @@ def architecture(weights: Mapping[str, Tensor]) -> list[list[int]]:
 
 
 def check_hash(path: Path) -> None:
-    """Check a downloaded file against the first digits of its SHA-256, which its name gives: ``vgg16-397923af.pth``.
-
-    Raises:
-        WeightsError: naming the file to delete.
-    """
+    """Raise WeightsError unless a file's SHA-256 begins as its name says: ``vgg16-397923af.pth``."""
     expected, found = path.stem.rpartition("-")[2], sha256(path)
     if not found.startswith(expected):
         raise WeightsError(
