@@ -238,6 +238,7 @@ def losses_figure(
     begins = histories.stages[1:] if isinstance(histories, History) else []
     lines = loss_lines(histories)
     figure, ax = line_figure(lines, "step", "loss", log=True, height=height)
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     shown = ["Losses by step, on a logarithmic scale", *line_words(lines)]
     for stage, step in enumerate(begins, start=2):
         ax.axvline(step, color=FAINT, linewidth=0.8, zorder=1)

@@ -117,7 +117,7 @@ def loss_curves(history: History, at: int | None = None) -> str:
     width, height = Image.open(BytesIO(png)).size  # known in advance, so that the page does not jump
     return (
         f'<img src="{data_url(png)}" alt="{escape(sentences(*shown))}" width="{width}" height="{height}" '
-        'style="max-width: 100%; height: auto">'
+        'style="display: block; max-width: 100%; height: auto">'
     )
 
 
