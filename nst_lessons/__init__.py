@@ -23,6 +23,7 @@ The house, from the ground up (a module imports only those above it):
     reconstruct     reconstruct_content, reconstruct_style
     transfer        style_transfer, apply_style_transfer
     visualize       strongest channels, receptive fields, activation maximisation
+    figures         the paper, panels and words of every plot
     plots           figures with captions and alt text
     widgets         the explorers of the lessons
     record          what a transfer writes: the picture, and how it was made

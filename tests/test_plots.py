@@ -2,7 +2,6 @@
 
 import gc
 import math
-import threading
 import weakref
 from io import BytesIO
 from typing import Any
@@ -14,7 +13,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from nst_lessons import History, ImageError, plots
+from nst_lessons import History, plots
+from nst_lessons.figures import to_png
 
 CALLS: dict[str, Any] = {
     "show_images": lambda **words: plots.show_images({"a photo": torch.rand(1, 3, 12, 17)}, **words),
@@ -32,7 +32,10 @@ CALLS: dict[str, Any] = {
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Figure, str]]:
     """The figures that are shown, with their alt text."""
     shown: list[tuple[Figure, str]] = []
-    monkeypatch.setattr(plots, "show", lambda figure, alt: shown.append((figure, alt)))
+    monkeypatch.setattr("nst_lessons.figures.to_png", lambda figure: figure)
+    monkeypatch.setattr(
+        "nst_lessons.figures.display", lambda data, **_: shown.append((data["image/png"], data["text/plain"]))
+    )
     return shown
 
 
@@ -45,7 +48,7 @@ def displayed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict, dict]]:
         assert raw
         outputs.append((data, metadata))
 
-    monkeypatch.setattr(plots, "display", display)
+    monkeypatch.setattr("nst_lessons.figures.display", display)
     return outputs
 
 
@@ -58,33 +61,6 @@ def decode(png: bytes) -> np.ndarray:
 def texts(figure: Figure) -> list[str]:
     """All words of a figure."""
     return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")) if text.get_text()]
-
-
-def test_png_of_an_image_has_exactly_its_pixels() -> None:
-    levels = torch.arange(3 * 12 * 17).view(1, 3, 12, 17) % 256
-    pixels = decode(plots.to_png(levels / 255))
-    assert pixels.shape == (12, 17, 3)
-    np.testing.assert_array_equal(pixels, levels[0].permute(1, 2, 0).numpy())
-
-
-def test_png_of_a_tensor_that_is_no_image() -> None:
-    with pytest.raises(ImageError, match=r"\(1, 3, H, W\)"):
-        plots.to_png(torch.zeros(3, 12, 17))
-
-
-def test_png_of_a_figure_is_white_where_nothing_is_drawn() -> None:
-    pixels = decode(plots.to_png(Figure(figsize=(2, 1))))
-    assert (pixels == 255).all()
-
-
-def test_show_displays_the_picture_once_with_its_alt_text(displayed: list[tuple[dict, dict]]) -> None:
-    figure = Figure(figsize=(1, 1))
-    figure.add_axes((0, 0, 1, 1)).imshow([[0.0, 1.0]], cmap="gray")
-    assert plots.show(figure, "half black, half white") is None
-    ((data, metadata),) = displayed
-    assert data["text/plain"] == "half black, half white"
-    assert metadata == {"image/png": {"alt": "half black, half white"}}
-    assert decode(data["image/png"]).min() < 10
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -109,7 +85,7 @@ def test_a_given_alt_text_is_taken_as_it_stands(name: str, displayed: list[tuple
 def test_nothing_is_drawn_outside_a_page(name: str, figures: list[tuple[Figure, str]]) -> None:
     CALLS[name](title="A long title " * 12, caption="A long caption that goes on and on. " * 12)
     ((figure, _),) = figures
-    width = decode(plots.to_png(figure)).shape[1]
+    width = decode(to_png(figure)).shape[1]
     assert 300 < width <= 100 * (plots.WIDTH + 2)
 
 
@@ -124,29 +100,12 @@ def test_pyplot_keeps_no_figures() -> None:
 
 def test_figures_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[weakref.ref[Figure]] = []
-    monkeypatch.setattr(plots, "display", lambda *_, **__: None)
-    monkeypatch.setattr(plots, "to_png", lambda figure: drawn.append(weakref.ref(figure)) or b"")
+    monkeypatch.setattr("nst_lessons.figures.display", lambda *_, **__: None)
+    monkeypatch.setattr("nst_lessons.figures.to_png", lambda figure: drawn.append(weakref.ref(figure)) or b"")
     for call in CALLS.values():
         call()
     gc.collect()
     assert [figure() for figure in drawn] == [None] * len(CALLS)
-
-
-def test_figures_can_be_drawn_in_threads() -> None:
-    pictures: dict[int, bytes] = {}
-
-    def work(number: int) -> None:
-        figure = Figure(figsize=(2, 2))
-        figure.add_subplot().plot([0, number])
-        pictures[number] = plots.to_png(figure)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(pictures) == [0, 1, 2, 3]
-    assert all(decode(png).shape[2] == 3 for png in pictures.values())
 
 
 def shown_pixels(figure: Figure) -> list[np.ndarray]:
@@ -285,6 +244,51 @@ def test_losses_are_one_line_a_term_and_their_sum(figures: list[tuple[Figure, st
     assert "style: 10.0 at first, 2.00 at last, from 2.00 to 10.0" in alt
 
 
+def test_a_sum_of_one_term_is_no_line_of_its_own(figures: list[tuple[Figure, str]]) -> None:
+    plots.plot_losses(History([{"style": 2.0, "tv": 0.0}, {"style": 1.0, "tv": 0.0}]))
+    ((figure, _),) = figures
+    assert [line.get_label() for line in figure.axes[0].get_lines()] == ["style"]
+
+
+def test_a_thin_line_marks_where_a_stage_begins(figures: list[tuple[Figure, str]]) -> None:
+    history = History([{"style": 2.0 - 0.1 * n} for n in range(9)], stages=[0, 4, 7])
+    plots.plot_losses(history, title="Three octaves")
+    plots.plot_losses({"one": history, "other": history})
+    (single, alt), (several, of_several) = figures
+    losses, *marks = single.axes[0].get_lines()
+    assert [list(line.get_xdata()) for line in marks] == [[4, 4], [7, 7]]
+    assert all(line.get_linewidth() < losses.get_linewidth() for line in marks)
+    assert {"stage 2", "stage 3"} <= set(texts(single))
+    assert alt.endswith(
+        "A thin line at step 4: stage 2 begins. A thin line at step 7: stage 3 begins. "
+        "Losses of two stages cannot be compared."
+    )
+    assert len(several.axes[0].get_lines()) == 2
+    assert "stage" not in of_several
+
+
+def test_a_run_of_one_stage_has_no_marks(figures: list[tuple[Figure, str]]) -> None:
+    plots.plot_losses(History([{"style": 2.0}, {"style": 1.0}]))
+    ((figure, alt),) = figures
+    assert len(figure.axes[0].get_lines()) == 1
+    assert alt == "Losses by step, on a logarithmic scale. style: 2.00 at first, 1.00 at last, from 1.00 to 2.00."
+
+
+def test_rings_mark_the_losses_of_a_step() -> None:
+    history = History([{"content": 4.0, "style": 8.0}, {"content": 1.0, "style": 2.0}, {"content": 0.5, "style": 1.0}])
+    figure, shown = plots.losses_figure(history, at=1)
+    rings = figure.axes[0].get_lines()[-1]
+    assert (list(rings.get_xdata()), list(rings.get_ydata())) == ([1, 1, 1], [1.0, 2.0, 3.0])
+    assert (rings.get_marker(), rings.get_markerfacecolor()) == ("o", "none")
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [
+        "content",
+        "style",
+        "sum",
+        "step 1",
+    ]
+    assert shown[-1] == "Rings mark step 1"
+
+
 def test_losses_of_several_runs_are_their_sums(figures: list[tuple[Figure, str]]) -> None:
     plots.plot_losses({"adam": History([{"a": 1.0, "b": 2.0}]), "lbfgs": History([{"a": 1.0, "b": 1.0}])})
     ((figure, _),) = figures
@@ -297,6 +301,7 @@ def test_losses_of_several_runs_are_their_sums(figures: list[tuple[Figure, str]]
 def test_a_loss_that_is_no_number_leaves_a_gap(displayed: list[tuple[dict, dict]]) -> None:
     plots.plot_losses(History([{"content": 1.0}, {"content": math.nan}, {"content": math.inf}]))
     assert decode(displayed[0][0]["image/png"]).min() < 100
+    assert "content: 1.00 at first, inf at last, from 1.00 to 1.00" in displayed[0][0]["text/plain"]
 
 
 def test_lines_differ_by_more_than_colour(figures: list[tuple[Figure, str]]) -> None:
@@ -322,20 +327,3 @@ def test_nothing_to_draw() -> None:
         plots.plot_losses(History())
     with pytest.raises(ValueError, match="no values to draw"):
         plots.plot_lines({"psnr": {}}, xlabel="x", ylabel="y")
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.0, "0"),
-        (0.12345, "0.12"),
-        (0.0004, "0.0004"),
-        (254.36, "254"),
-        (1234.5, "1234"),
-        (-2.5, "-2.50"),
-        (31.46, "31.5"),
-        (math.nan, "nan"),
-    ],
-)
-def test_numbers_are_as_long_as_a_reader_wants(value: float, text: str) -> None:
-    assert plots.number(value) == text

@@ -1,7 +1,9 @@
 """The explorers without a front end: what is drawn for given settings, and that every control has its effect."""
 
+import math
 import re
 import threading
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from io import BytesIO
@@ -13,26 +15,26 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nst_lessons import Backbone, History, Result, load_image, preprocess, reconstruct_content, resize, to_pil
-from nst_lessons import widgets as module
+from nst_lessons import Backbone, Ending, History, Result, load_image, preprocess, reconstruct_content, resize, to_pil
 from nst_lessons.images import CAFFE_MEAN, MEAN, STD
+from nst_lessons.samples import sample
 from nst_lessons.visualize import activation_overlay
 from nst_lessons.widgets import (
-    MISTAKES,
-    PictureChooser,
-    bars,
-    enlarge,
     explore_features,
     explore_preprocessing,
     explore_reconstructions,
     explore_transfer,
-    loss_curves,
+    features,
+    preprocessing,
+    reconstructions,
     render_features,
     render_preprocessing,
     render_reconstruction,
-    save_link,
-    uploaded_files,
+    transfer,
 )
+from nst_lessons.widgets.layout import enlarge, loss_curves
+from nst_lessons.widgets.preprocessing import MISTAKES, bars
+from nst_lessons.widgets.transfer import PictureChooser, save_link, uploaded_files
 
 
 @pytest.fixture
@@ -82,6 +84,24 @@ def assert_changes(explorer: Any, change: Callable[[], object]) -> None:
     change()
     assert pictures(explorer) != before[0]
     assert words(explorer) != before[1]
+
+
+@pytest.fixture
+def count_renders(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str], list[dict[str, Any]]]:
+    """Begin to note the settings of every call of a module's render function."""
+
+    def begin(module: Any, name: str) -> list[dict[str, Any]]:
+        calls: list[dict[str, Any]] = []
+        render = getattr(module, name)
+
+        def counted(*args: Any, **settings: Any) -> Any:
+            calls.append(settings)
+            return render(*args, **settings)
+
+        monkeypatch.setattr(module, name, counted)
+        return calls
+
+    return begin
 
 
 # What is put into the network, and what it makes of it.
@@ -167,6 +187,18 @@ def test_every_control_of_preprocessing_matters(tiny_backbone: Backbone, photo: 
     assert_changes(explorer, lambda: setattr(control(explorer, "convention"), "value", "caffe"))
 
 
+def test_preprocessing_is_rendered_once_a_change(
+    tiny_backbone: Backbone, photo: Tensor, count_renders: Callable
+) -> None:
+    calls = count_renders(preprocessing, "render_preprocessing")
+    explorer = explore_preprocessing(photo, tiny_backbone)
+    assert calls == [{"size": 56, "antialias": True, "convention": "torchvision", "mistake": "none"}]
+    for n, (name, value) in enumerate([("size", 32), ("antialias", False), ("mistake", "channels swapped")], start=2):
+        control(explorer, name).value = value
+        assert len(calls) == n
+        assert calls[-1][name] == value
+
+
 def test_sizes_suit_the_deepest_layer(five_blocks: Backbone) -> None:
     banner = torch.full((1, 3, 64, 256), 0.5)
     explorer = explore_preprocessing(banner, five_blocks)
@@ -188,7 +220,7 @@ def test_channel_is_drawn_from_black_to_white(tiny_backbone: Backbone, small_ima
     for phrase in (
         "shape (1, 2, 3, 4): 2 channels of 4 x 3 values, one every 4 pixels",
         f"seeing {field} x {field} pixels",
-        "from 0 to 4, mean 0.417, above zero at 17% of the places; number 2 of 2",
+        "from 0 to 4, mean 0.417, above zero at 17% of the positions; number 2 of 2",
         "The strongest channels: 0, 1.",
     ):
         assert phrase in text
@@ -229,6 +261,28 @@ def test_every_control_of_features_matters(tiny_backbone: Backbone, photo: Tenso
     assert channel.value == strongest
 
 
+def test_features_are_rendered_once_a_change(tiny_backbone: Backbone, photo: Tensor, count_renders: Callable) -> None:
+    calls = count_renders(features, "render_features")
+    explorer = explore_features(tiny_backbone, photo)
+    layer, channel = control(explorer, "layer"), control(explorer, "channel")
+    assert len(calls) == 1
+    with torch.no_grad():
+        wide, narrow = (tiny_backbone(photo, [name])[name] for name in ("relu2_1", "relu1_1"))
+    layer.value = "relu2_1"
+    channel.value = 5  # a layer of 4 channels has none of this number
+    calls.clear()
+    layer.value = "relu1_1"
+    assert calls == [{"layer": "relu1_1", "channel": int(narrow.mean((0, 2, 3)).argmax())}]
+    layer.value = "relu2_1"
+    strongest = int(wide.mean((0, 2, 3)).argmax())
+    assert calls[1:] == [{"layer": "relu2_1", "channel": strongest}]
+    channel.value = (strongest + 1) % 6
+    control(explorer, "strongest channel").click()
+    assert calls[2:] == [{"layer": "relu2_1", "channel": n} for n in ((strongest + 1) % 6, strongest)]
+    control(explorer, "strongest channel").click()
+    assert len(calls) == 4  # there is nothing to change
+
+
 def test_layers_too_deep_for_the_photo_are_not_offered(tiny_backbone: Backbone) -> None:
     explorer = explore_features(tiny_backbone, torch.rand(1, 3, 2, 9, generator=torch.Generator().manual_seed(0)))
     assert control(explorer, "layer").options[-1] == "relu2_2"  # pool2 halves twice
@@ -252,7 +306,16 @@ def test_reconstruction_shows_the_snapshot_and_its_loss(results: dict[str, Resul
     assert panels["step 3"] is history.snapshots[3]
     assert panels["the original"] is small_image
     assert f"loss {history.totals[3]:.3g}, {history.totals[3] / history.totals[0]:.2%} of" in text
-    assert "all 6 steps were taken" in text
+    assert "of the loss at step 0. The run has ended: all 6 steps were taken" in text
+
+
+def test_reconstruction_sets_a_loss_against_those_of_its_stage(small_image: Tensor) -> None:
+    history = History([{"style": loss} for loss in (8.0, 4.0, 20.0, 5.0)], {3: small_image}, stages=[0, 2], seconds=1.0)
+    results = {"octaves": Result(small_image, history, Ending.STEPS, "all 4 steps were taken")}
+    _, text = render_reconstruction(results, None, name="octaves", step=3)
+    assert "octaves, step 3 of 3: loss 5, 25.00% of the loss at step 2, where its stage began." in text
+    assert "A thin line at step 2: stage 2 begins." in text
+    assert "Rings mark step 3." in text
 
 
 def test_every_control_of_reconstructions_matters(results: dict[str, Result]) -> None:
@@ -271,8 +334,28 @@ def test_every_control_of_reconstructions_matters(results: dict[str, Result]) ->
     assert play.max == 2
 
 
+def test_reconstructions_are_rendered_once_a_change(results: dict[str, Result], count_renders: Callable) -> None:
+    calls = count_renders(reconstructions, "render_reconstruction")
+    explorer = explore_reconstructions(results)
+    (play,) = (widget for widget in walk(explorer) if isinstance(widget, ipywidgets.Play))
+    assert calls == [{"name": "relu1_1", "step": 4}]
+    control(explorer, "step").value = 2
+    play.value = 0
+    assert calls[1:] == [{"name": "relu1_1", "step": 2}, {"name": "relu1_1", "step": 0}]
+    control(explorer, "step").value = 4
+    calls.clear()
+    control(explorer, "layers").value = "relu2_1"
+    assert calls == [{"name": "relu2_1", "step": control(explorer, "step").value}]
+    play.value = 3
+    control(explorer, "layers").value = "relu1_1"
+    assert calls[1:] == [
+        {"name": "relu2_1", "step": 5},
+        {"name": "relu1_1", "step": control(explorer, "step").value},
+    ]
+
+
 def test_runs_without_snapshots_are_refused(small_image: Tensor) -> None:
-    bare = Result(small_image, History(), "")
+    bare = Result(small_image, History(), Ending.STEPS, "")
     with pytest.raises(ValueError, match=r"no snapshots of relu1_1; make runs with snapshots="):
         explore_reconstructions({"relu1_1": bare})
     with pytest.raises(ValueError, match="no snapshots of any run"):
@@ -299,23 +382,27 @@ def test_bars_are_full_at_one() -> None:
     ]
 
 
-def test_loss_curves_are_logarithmic() -> None:
-    drawing = loss_curves([{"style": 1.0, "tv": 0.0}, {"style": 0.1, "tv": 0.0}, {"style": 0.01, "tv": 0.0}], at=1)
-    (points,) = re.findall(r'<polyline points="([^"]*)"', drawing)
-    (x0, y0), (x1, y1), (x2, y2) = (map(float, point.split(",")) for point in points.split())
-    assert x1 - x0 == pytest.approx(x2 - x1)
-    assert y1 - y0 == pytest.approx(y2 - y1)
-    assert y2 > y0  # a smaller loss stands lower
-    assert f'cx="{x1}" cy="{y1}"' in drawing
-    assert "style" in drawing
-    assert "tv" not in drawing
+def test_loss_curves_are_a_picture_with_words() -> None:
+    curves = loss_curves(
+        History([{"style": 1.0, "tv": 0.0}, {"style": 0.1, "tv": 0.0}, {"style": 0.01, "tv": 0.0}]), at=1
+    )
+    data, words, width, height = re.findall(
+        r'<img src="data:image/png;base64,([^"]*)" alt="([^"]*)" width="(\d+)" height="(\d+)"', curves
+    )[0]
+    assert words == (
+        "Losses by step, on a logarithmic scale. style: 1.00 at first, 0.01 at last, from 0.01 to 1.00. "
+        "Rings mark step 1."
+    )
+    assert Image.open(BytesIO(b64decode(data))).size == (int(width), int(height))
 
 
-def test_loss_curves_leave_out_what_has_no_logarithm() -> None:
-    drawing = loss_curves([{"content": 0.0}, {"content": 0.5}, {"content": float("nan")}, {"content": 0.4}])
-    (points,) = re.findall(r'<polyline points="([^"]*)"', drawing)
-    assert len(points.split()) == 2
-    assert loss_curves([{"tv": 0.0}]) == ""
+def test_words_of_loss_curves_are_no_markup() -> None:
+    assert 'alt="Losses by step, on a logarithmic scale. &lt;&quot;&gt;: ' in loss_curves(History([{'<">': 2.0}]))
+
+
+@pytest.mark.parametrize("losses", [[], [{"tv": 0.0}], [{"tv": math.nan}]])
+def test_nothing_is_drawn_of_losses_that_are_not_positive(losses: list[dict[str, float]]) -> None:
+    assert loss_curves(History(losses)) == ""
 
 
 def test_saved_picture_is_the_picture() -> None:
@@ -378,7 +465,7 @@ def wait_until_done() -> None:
 
 
 @pytest.fixture
-def transfer(five_blocks: Backbone) -> Iterator[Any]:
+def explorer(five_blocks: Backbone) -> Iterator[Any]:
     """An explorer of transfers at 64 pixels."""
     explorer = explore_transfer(five_blocks)
     control(explorer, "size").value = 64
@@ -388,25 +475,25 @@ def transfer(five_blocks: Backbone) -> Iterator[Any]:
     wait_until_done()
 
 
-def test_transfer_runs_to_its_end(transfer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REFRESH_SECONDS", 0)
+def test_transfer_runs_to_its_end(explorer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "REFRESH_SECONDS", 0)
     seen: list[str] = []
-    for text in (widget for widget in walk(transfer) if isinstance(widget, ipywidgets.HTML)):
+    for text in (widget for widget in walk(explorer) if isinstance(widget, ipywidgets.HTML)):
         text.observe(lambda change: seen.append(change["new"]), "value")
-    before = pictures(transfer)
-    control(transfer, "Run").click()
+    before = pictures(explorer)
+    control(explorer, "Run").click()
     wait_until_done()
     assert [re.findall(r"Step \d of 3", text) for text in seen[:3]] == [[f"Step {n} of 3"] for n in (1, 2, 3)]
-    assert "Done: all 3 steps were taken" in seen[-1]
-    assert pictures(transfer)[-1] != before[-1]
-    assert load_image(pictures(transfer)[-1]).shape[-1] == 320
-    assert not control(transfer, "Run").disabled
-    assert control(transfer, "Stop").disabled
+    assert "The run has ended: all 3 steps were taken, after " in seen[-1]
+    assert pictures(explorer)[-1] != before[-1]
+    assert load_image(pictures(explorer)[-1]).shape[-1] == 320
+    assert not control(explorer, "Run").disabled
+    assert control(explorer, "Stop").disabled
 
 
-def test_stop_ends_a_run_and_run_starts_no_second(transfer: Any) -> None:
-    control(transfer, "steps").value = 500
-    run, stop = control(transfer, "Run"), control(transfer, "Stop")
+def test_stop_ends_a_run_and_run_starts_no_second(explorer: Any) -> None:
+    control(explorer, "steps").value = 500
+    run, stop = control(explorer, "Run"), control(explorer, "Stop")
     run.click()
     assert run.disabled
     assert not stop.disabled
@@ -414,49 +501,111 @@ def test_stop_ends_a_run_and_run_starts_no_second(transfer: Any) -> None:
     assert sum(thread.name == "style transfer" for thread in threading.enumerate()) == 1
     stop.click()
     wait_until_done()
-    assert "stopped by hand" in words(transfer)
-    assert 'download="transfer.png"' in words(transfer)
+    assert "stopped by hand" in words(explorer)
+    assert 'download="transfer.png"' in words(explorer)
     assert not run.disabled
 
 
-def test_transfer_is_given_what_the_controls_say(transfer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def warm_results(monkeypatch: pytest.MonkeyPatch) -> list[Result]:
+    """The results of the explorer's runs, each of which begins with 80 steps on the compact network."""
+    results: list[Result] = []
+
+    def style_transfer(*args: Any, **options: Any) -> Result:
+        results.append(real_transfer(*args, **options, warm_start=True))
+        return results[-1]
+
+    real_transfer = transfer.style_transfer
+    monkeypatch.setattr(transfer, "style_transfer", style_transfer)
+    return results
+
+
+def test_stop_ends_a_run_during_its_warm_start(
+    explorer: Any, warm_results: list[Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "REFRESH_SECONDS", 0)
+    progress: list[str] = []
+
+    def stop_at_the_third_step(text: str) -> None:
+        progress.extend(re.findall(r"Step \d+ of \d+, at most \d+ s to go at this pace", text))
+        if len(progress) == 3:
+            control(explorer, "Stop").click()
+
+    for text in (widget for widget in walk(explorer) if isinstance(widget, ipywidgets.HTML)):
+        text.observe(lambda change: stop_at_the_third_step(change["new"]), "value")
+    control(explorer, "Run").click()
+    wait_until_done()
+    (result,) = warm_results
+    assert [text.split(",")[0] for text in progress] == ["Step 1 of 83", "Step 2 of 83", "Step 3 of 83"]
+    assert (result.ending, result.history.stages, len(result.history.losses)) == (Ending.RULE, [0], 3)
+    assert "The run has ended: stopped by hand at step 2" in words(explorer)
+
+
+def test_curves_of_a_warm_start_are_drawn_with_their_stages(
+    explorer: Any, warm_results: list[Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[list[int]] = []
+
+    def loss_curves(history: History) -> str:
+        drawn.append(history.stages.copy())
+        return f"<p>{len(history.losses)} steps</p>"
+
+    monkeypatch.setattr(transfer, "loss_curves", loss_curves)
+    monkeypatch.setattr(transfer, "CURVE_SECONDS", 0)
+    control(explorer, "Run").click()
+    wait_until_done()
+    assert drawn == 80 * [[0]] + 4 * [[0, 80]]  # at each of 83 steps, and at the end
+    assert "83 steps" in words(explorer)
+
+
+def test_curves_are_drawn_less_often_than_the_picture(explorer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    monkeypatch.setattr(transfer, "loss_curves", lambda history: drawn.append(len(history.losses)) or "")
+    monkeypatch.setattr(transfer, "REFRESH_SECONDS", 0)
+    monkeypatch.setattr(transfer, "CURVE_SECONDS", 1000)
+    control(explorer, "Run").click()
+    wait_until_done()
+    assert drawn == [3]
+
+
+def test_transfer_is_given_what_the_controls_say(explorer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
 
-    def style_transfer(backbone: Backbone, **options: Any) -> Result:
-        given.update(options)
-        return Result(options["photo"], History([{"style": 0.5}], seconds=1.0), "enough was seen")
+    def style_transfer(backbone: Backbone, photo: Tensor, painting: Tensor, **options: Any) -> Result:
+        given.update(options, photo=photo, painting=painting)
+        return Result(photo, History([{"style": 0.5}], seconds=1.0), Ending.RULE, "enough was seen")
 
-    monkeypatch.setattr(module, "style_transfer", style_transfer)
-    control(transfer, "photo").value = "coffee"
-    control(transfer, "painting").value = "mosaic"
-    control(transfer, "alpha / beta").value = 0.01
-    control(transfer, "content layer").value = "relu3_1"
-    control(transfer, "total variation").value = 10.0
-    control(transfer, "Run").click()
+    monkeypatch.setattr(transfer, "style_transfer", style_transfer)
+    control(explorer, "photo").value = "coffee"
+    control(explorer, "painting").value = "mosaic"
+    control(explorer, "alpha / beta").value = 0.01
+    control(explorer, "content layer").value = "relu3_1"
+    control(explorer, "total variation").value = 10.0
+    control(explorer, "Run").click()
     wait_until_done()
-    torch.testing.assert_close(given["photo"], load_image(module.sample("coffee", 64)))
-    torch.testing.assert_close(given["painting"], load_image(module.sample("mosaic", 128)))
+    torch.testing.assert_close(given["photo"], load_image(sample("coffee", 64)))
+    torch.testing.assert_close(given["painting"], load_image(sample("mosaic", 128)))
     assert given["beta"] == pytest.approx(100)
     assert (given["content_layers"], given["tv"], given["steps"]) == (["relu3_1"], 10.0, 3)
-    assert "Done: enough was seen, 1 s. Loss 0.5 (style 0.5)." in words(transfer)
+    assert "The run has ended: enough was seen, after 1 s. Loss 0.5 (style 0.5)." in words(explorer)
 
 
-def test_failing_run_says_why(transfer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_run_says_why(explorer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def style_transfer(*_: Any, **__: Any) -> Result:
         raise RuntimeError("not enough <memory>")
 
-    monkeypatch.setattr(module, "style_transfer", style_transfer)
-    control(transfer, "Run").click()
+    monkeypatch.setattr(transfer, "style_transfer", style_transfer)
+    control(explorer, "Run").click()
     wait_until_done()
-    assert "not enough &lt;memory&gt;" in words(transfer)
-    assert not control(transfer, "Run").disabled
+    assert "This run failed: not enough &lt;memory&gt;." in words(explorer)
+    assert not control(explorer, "Run").disabled
 
 
-def test_picture_too_narrow_for_the_size_says_so(transfer: Any) -> None:
+def test_picture_too_narrow_for_the_size_says_so(explorer: Any) -> None:
     file = BytesIO()
     Image.new("RGB", (160, 20)).save(file, "PNG")
-    control(transfer, "your own photo").set_trait("value", as_uploaded("banner.png", file.getvalue()))
-    assert control(transfer, "photo").value == "banner.png"
-    control(transfer, "Run").click()
-    assert not control(transfer, "Run").disabled
-    assert "64 x 8" in words(transfer)
+    control(explorer, "your own photo").set_trait("value", as_uploaded("banner.png", file.getvalue()))
+    assert control(explorer, "photo").value == "banner.png"
+    control(explorer, "Run").click()
+    assert not control(explorer, "Run").disabled
+    assert "64 x 8" in words(explorer)

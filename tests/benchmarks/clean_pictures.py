@@ -38,10 +38,10 @@ from nst_lessons import (
     style_transfer,
     total_variation,
 )
+from nst_lessons.figures import INK, LABEL_SIZE, finish, grid
 from nst_lessons.images import to_pil
 from nst_lessons.network import Padding
 from nst_lessons.optimizers import SPRING
-from nst_lessons.plots import INK, LABEL_SIZE, finish, grid
 from nst_lessons.visualize import maximise_activation
 
 SIZE, STEPS, OCTAVES = 192, 60, 3

@@ -33,7 +33,7 @@ from plain_loop import machine, row
 
 from nst_lessons import load_backbone, optimize_image, style_transfer
 from nst_lessons.estimate import run_bytes, run_seconds
-from nst_lessons.plots import LABEL_SIZE, LINES, finish, to_png
+from nst_lessons.figures import LABEL_SIZE, LINES, finish, to_png
 from nst_lessons.reconstruct import STYLE_LAYERS
 from nst_lessons.transfer import CONTENT_LAYERS
 

@@ -129,6 +129,9 @@ def test_reconstructions(open_notebook: Callable, tmp_path: Path) -> None:
         slider(page, "step").press(key)
         explorer.wait_for_change()
         assert step in explorer.shown[1]
+    curves = page.locator(".widget-html img")
+    assert "Rings mark step 12." in curves.get_attribute("alt")
+    assert curves.evaluate("picture => picture.naturalWidth > 600 && picture.width <= 680")
     page.locator(".widget-play button").first.press("Enter")
     explorer.wait_for_change()
     page.get_by_text("step 12 of").wait_for()  # from the first snapshot to the last, by itself
@@ -158,7 +161,7 @@ def test_transfer(open_notebook: Callable, tmp_path: Path) -> None:
     page.get_by_label("content layer").select_option("relu2_2")
     for label in ("alpha / beta", "total variation"):
         slider(page, label).press("ArrowRight")
-    slider(page, "size").press("Home")
+    slider(page, "size").press("End")  # a small picture is done before it can be stopped
     slider(page, "steps").press("End")
     run, stop = (page.locator(".widget-button", has_text=name) for name in ("Run", "Stop"))
     explorer.shown = explorer.look()
@@ -177,10 +180,11 @@ def test_transfer(open_notebook: Callable, tmp_path: Path) -> None:
     page.get_by_text("stopped by hand").wait_for()
     assert run.is_enabled()
     assert stop.is_disabled()
+    assert page.locator(".widget-html img[alt^='Losses by step']").is_visible()
     page.screenshot(path=tmp_path / "stopped.png")
     with page.expect_download() as download:
         page.get_by_role("link", name="Save this picture").click()
-    assert load_image(download.value.path()).shape[-1] == 64
+    assert load_image(download.value.path()).shape[-1] == 512
     explorer.assert_clean()
 
 
