@@ -32,16 +32,7 @@ The house, from the ground up (a module imports only those above it):
     __main__        nst-lessons: lab, transfer, doctor, fetch
 """
 
-from nst_lessons.history import (
-    Ending,
-    History,
-    Result,
-    Step,
-    improvement_below,
-    loss_below,
-    out_of_time,
-    sweep,
-)
+from nst_lessons.history import Ending, History, Result, Step, improvement_below, loss_below, out_of_time, sweep
 from nst_lessons.images import (
     ImageError,
     deprocess,
@@ -53,14 +44,7 @@ from nst_lessons.images import (
     save_image,
     to_pil,
 )
-from nst_lessons.losses import (
-    content_loss,
-    gram_matrix,
-    mean_and_deviation,
-    style_loss,
-    total_variation,
-    transfer_loss,
-)
+from nst_lessons.losses import content_loss, gram_matrix, mean_and_deviation, style_loss, total_variation, transfer_loss
 from nst_lessons.memory import keep_freed_memory
 from nst_lessons.network import Backbone
 from nst_lessons.normalisations import NORMALISATIONS, convert_weights
@@ -75,50 +59,3 @@ from nst_lessons.transfer import apply_style_transfer, style_transfer
 from nst_lessons.weight_files import WeightsError, load_backbone
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "NORMALISATIONS",
-    "PAINTINGS",
-    "PHOTOS",
-    "PUBLISHED",
-    "Backbone",
-    "CheckpointError",
-    "Ending",
-    "History",
-    "ImageError",
-    "Recipe",
-    "Result",
-    "Stage",
-    "Step",
-    "Style",
-    "WeightsError",
-    "apply_style_transfer",
-    "content_loss",
-    "convert_weights",
-    "deprocess",
-    "gram_matrix",
-    "improvement_below",
-    "keep_freed_memory",
-    "load_backbone",
-    "load_image",
-    "loss_below",
-    "match_shapes",
-    "mean_and_deviation",
-    "noise_like",
-    "optimize_image",
-    "out_of_time",
-    "preprocess",
-    "recipe_table",
-    "reconstruct_content",
-    "reconstruct_style",
-    "resize",
-    "run_stages",
-    "sample",
-    "save_image",
-    "style_loss",
-    "style_transfer",
-    "sweep",
-    "to_pil",
-    "total_variation",
-    "transfer_loss",
-]
