@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import groupby
 from typing import Literal, get_args
@@ -134,7 +134,7 @@ class Backbone(nn.Module):
             )
         x = preprocess(image.to(self.device), self.convention)
         features: dict[str, Tensor] = {}
-        with torch.autocast(self.device.type, torch.bfloat16) if self.uses_bfloat16() else nullcontext():
+        with self.autocast():
             for _, block in groupby(computed, key=block_number):
                 run = partial(self.run_layers, list(block), set(names.values()))
                 if x.requires_grad and height * width > RECOMPUTED_FROM:
@@ -153,6 +153,12 @@ class Backbone(nn.Module):
             if layer in wanted:
                 features[layer] = x.float()
         return x, features
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context in which activations have the network's precision."""
+        if self.uses_bfloat16():
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
 
     def uses_bfloat16(self) -> bool:
         """Whether activations are bfloat16, two bytes per value, rather than float32."""

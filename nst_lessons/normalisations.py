@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from nst_lessons.losses import Weights
+from nst_lessons.network import check_choice
 
 
 class LayerSize(NamedTuple):
@@ -24,21 +25,21 @@ class LayerSize(NamedTuple):
     energy: float  # |t|^2 of the target: the photo's features, or the painting's F F^T (not divided by M)
 
 
-@dataclass(frozen=True)
-class Normalisation:
-    """What stands before ``|F - P|^2`` (content) and ``|F F^T - A A^T|^2`` (style) at a layer."""
-
-    content: Callable[[LayerSize], float]
-    style: Callable[[LayerSize], float]
-    source: str
-
-
 def one_by_energy(size: LayerSize) -> float:
     return 1 / max(size.energy, torch.finfo(torch.float32).tiny)
 
 
 def one_by_mean(size: LayerSize) -> float:
     return 1 / (size.channels * size.positions)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What stands before ``|F - P|^2`` (content) and ``|F F^T - A A^T|^2`` (style) at a layer."""
+
+    style: Callable[[LayerSize], float]
+    source: str
+    content: Callable[[LayerSize], float] = one_by_mean
 
 
 NORMALISATIONS = {
@@ -53,22 +54,18 @@ NORMALISATIONS = {
         source="Gatys et al. (2016), equations 1 and 4: half the sum; Gram matrix not divided",
     ),
     "authors": Normalisation(
-        content=one_by_mean,
         style=lambda size: 1 / (size.channels**2 * size.positions**2),
         source="Gatys' own PyTorch code, TensorFlow's tutorial: means; Gram matrix / M",
     ),
     "johnson": Normalisation(
-        content=one_by_mean,
         style=lambda size: 1 / (size.channels**4 * size.positions**2),
         source="Johnson's neural-style, PyTorch's tutorial, d2l: means; Gram matrix / (N M)",
     ),
     "gordic": Normalisation(
-        content=one_by_mean,
         style=lambda size: 1 / (size.channels**2 * size.positions**2),
         source="Gordic's pytorch-neural-style-transfer: content mean, style sum; Gram matrix / (N M)",
     ),
     "udacity": Normalisation(
-        content=one_by_mean,
         style=lambda size: 1 / (size.channels**3 * size.positions),
         source="Udacity's PyTorch course: means; Gram matrix not divided, its loss / (N M)",
     ),
@@ -101,7 +98,6 @@ def convert_weights(
         ValueError: for an unknown normalisation.
     """
     for name in (source, to):
-        if name not in NORMALISATIONS:
-            raise ValueError(f"unknown normalisation {name!r}; choose from {', '.join(NORMALISATIONS)}")
+        check_choice("normalisation", name, NORMALISATIONS)
     factor, new_factor = (getattr(NORMALISATIONS[name], term) for name in (source, to))
     return {layer: weight * factor(sizes[layer]) / new_factor(sizes[layer]) for layer, weight in weights.items()}

@@ -10,6 +10,7 @@ from typing import Any, cast
 from torch import Tensor
 
 from nst_lessons.losses import Weights
+from nst_lessons.network import check_choice
 from nst_lessons.optimize import RunOptions
 from nst_lessons.styles import Layers, layer_weights
 
@@ -157,8 +158,7 @@ def find_recipe(recipe: str | Recipe) -> Recipe:
     """A row of `PUBLISHED` by name, or your own; ValueError for an unknown name."""
     if isinstance(recipe, Recipe):
         return recipe
-    if recipe not in PUBLISHED:
-        raise ValueError(f"unknown recipe {recipe!r}; choose from {', '.join(PUBLISHED)}")
+    check_choice("recipe", recipe, PUBLISHED)
     return PUBLISHED[recipe]
 
 
@@ -167,13 +167,12 @@ def with_changes(recipe: Recipe, options: TransferOptions) -> tuple[Recipe, Tran
 
     A learning rate belongs to an optimiser: another optimiser, unless with a rate of its own, takes its default.
     """
-    names = {field.name for field in dataclasses.fields(Recipe)}
-    changes = {name: value for name, value in options.items() if name in names}
+    changes = {name: value for name, value in options.items() if name in Recipe.__annotations__}
     for layers in changes.keys() & {"content_layers", "style_layers"}:
         changes[layers] = layer_weights(cast(Layers, changes[layers]))
     if changes.get("optimizer", recipe.optimizer) != recipe.optimizer:
         changes = {"learning_rate": None, **changes}
-    others = {name: value for name, value in options.items() if name not in names}
+    others = {name: value for name, value in options.items() if name not in changes}
     return dataclasses.replace(recipe, **cast("dict[str, Any]", changes)), cast(TransferOptions, others)
 
 

@@ -26,7 +26,8 @@ def top_channels(features: Tensor, count: int) -> list[int]:
 
     Features are ``(1, C, H, W)``. Raises ValueError for another shape, or a count below 1.
     """
-    check_features(features)
+    if features.ndim != 4 or len(features) != 1:
+        raise ValueError(f"features have shape (1, C, H, W), not {tuple(features.shape)}")
     if count < 1:
         raise ValueError(f"count must be at least 1, not {count}")
     channels: list[int] = features.mean((0, 2, 3)).argsort(descending=True, stable=True)[:count].tolist()
@@ -37,10 +38,9 @@ def activation_overlay(photo: Tensor, activation: Tensor) -> Tensor:
     """The photo by night, lit by a lamp where a channel is active: fully from the channel's 99th percentile on.
 
     The photo, and the result, are ``(1, 3, H, W)`` in [0, 1]; the activation is ``(1, 1, h, w)``, of any range.
-    Raises ValueError for more than one channel.
+    Raises ValueError for another shape.
     """
-    check_features(activation)
-    if activation.shape[1] != 1:
+    if activation.ndim != 4 or activation.shape[:2] != (1, 1):
         raise ValueError(f"one channel (1, 1, h, w) is wanted, not {tuple(activation.shape)}; take maps[:, c : c + 1]")
     low, high = activation.min(), activation.quantile(0.99)  # a single peak would leave all else in the dark
     active = ((activation - low) / (high - low).clamp_min(torch.finfo(activation.dtype).tiny)).clamp(0, 1)
@@ -160,9 +160,3 @@ def maximise_activation(
     stages = [Stage(size, steps, lambda: loss_fn, backbone, (layer,)) for size in sizes]
     with_adam: RunOptions = {"optimizer": "adam", **options}
     return run_stages(stages, image, **with_adam)
-
-
-def check_features(features: Tensor) -> None:
-    """Raise ValueError unless features are ``(1, C, H, W)``."""
-    if features.ndim != 4 or len(features) != 1:
-        raise ValueError(f"features have shape (1, C, H, W), not {tuple(features.shape)}")
