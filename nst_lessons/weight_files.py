@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import socket
+import textwrap
 from collections.abc import Mapping
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -63,8 +64,8 @@ def load_backbone(
     try:
         backbone.load_state_dict(weights)
     except RuntimeError as error:
-        problems = " ".join(str(error).partition(":")[2].split())
-        raise WeightsError(f"{name} is not a plain VGG; {ACCEPTED}: {problems}") from None
+        problem = textwrap.shorten(str(error).splitlines()[1], 200)  # torch names every tensor that does not fit
+        raise WeightsError(f"{name} is not a plain VGG; {ACCEPTED}: {problem}") from None
     backbone.requires_grad_(False).eval()
     # Channels last suits the CPU's convolutions: the same features in about half the time.
     return backbone.to(memory_format=torch.channels_last).to(device or default_device())
