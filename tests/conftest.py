@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nst_lessons import Backbone
+from nst_lessons import Backbone, noise_like
 
 
 @pytest.fixture
@@ -29,6 +29,19 @@ def small_image() -> Tensor:
 def other_image() -> Tensor:
     """(1, 3, 14, 10) in [0, 1]."""
     return torch.rand(1, 3, 14, 10, generator=torch.Generator().manual_seed(2)) ** 3
+
+
+@pytest.fixture
+def start(small_image) -> Tensor:
+    """Noise of the small image's shape."""
+    return noise_like(small_image, seed=3)
+
+
+@pytest.fixture
+def quadratic(small_image):
+    """A bowl with its bottom at the image; the pixels' curvatures differ a hundredfold."""
+    curvature = torch.logspace(0, 2, small_image.numel()).view_as(small_image)
+    return lambda image: {"bowl": (curvature * (image - small_image).square()).mean()}
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Why runs end: the rules, and the interrupt that ends a sweep."""
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -9,24 +8,11 @@ from nst_lessons import (
     Result,
     improvement_below,
     loss_below,
-    noise_like,
     optimize_image,
     out_of_time,
     reconstruct_content,
     sweep,
 )
-
-
-@pytest.fixture
-def start(small_image) -> Tensor:
-    return noise_like(small_image, seed=3)
-
-
-@pytest.fixture
-def quadratic(small_image):
-    """A bowl with its bottom at the image; the pixels' curvatures differ a hundredfold."""
-    curvature = torch.logspace(0, 2, small_image.numel()).view_as(small_image)
-    return lambda image: {"bowl": (curvature * (image - small_image).square()).mean()}
 
 
 def test_stops_when_the_loss_falls_below_a_threshold(start, quadratic):

@@ -15,23 +15,10 @@ from torch import Tensor
 
 from nst_lessons import (
     Ending,
-    noise_like,
     optimize,
     optimize_image,
 )
 from nst_lessons.optimizers import LBFGS_HISTORY, OPTIMIZERS, remembered_pairs
-
-
-@pytest.fixture
-def start(small_image) -> Tensor:
-    return noise_like(small_image, seed=3)
-
-
-@pytest.fixture
-def quadratic(small_image):
-    """A bowl with its bottom at the image; the pixels' curvatures differ a hundredfold."""
-    curvature = torch.logspace(0, 2, small_image.numel()).view_as(small_image)
-    return lambda image: {"bowl": (curvature * (image - small_image).square()).mean()}
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -30,18 +30,6 @@ from nst_lessons import (
 from nst_lessons.optimizers import OPTIMIZERS
 
 
-@pytest.fixture
-def start(small_image) -> Tensor:
-    return noise_like(small_image, seed=3)
-
-
-@pytest.fixture
-def quadratic(small_image):
-    """A bowl with its bottom at the image; the pixels' curvatures differ a hundredfold."""
-    curvature = torch.logspace(0, 2, small_image.numel()).view_as(small_image)
-    return lambda image: {"bowl": (curvature * (image - small_image).square()).mean()}
-
-
 def run(start, loss_fn, steps=60, **options):
     return optimize_image(start, loss_fn, steps=steps, progress=False, **options)
 
