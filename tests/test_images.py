@@ -171,8 +171,11 @@ def test_black_and_white_of_1_bit(pixels):
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF", "PPM"])
 def test_grey_of_16_bits_is_scaled_and_not_clipped(file_format):
     levels = np.linspace(0, 65535, HEIGHT * WIDTH).round().astype(np.uint16).reshape(HEIGHT, WIDTH)
-    loaded = load_image(encoded(Image.fromarray(levels), file_format))
-    np.testing.assert_allclose(loaded[0, 2].numpy(), levels / 65535, atol=1e-6)
+    if file_format == "PPM":  # Pillow 10 cannot write it
+        data = f"P5 {WIDTH} {HEIGHT} 65535\n".encode() + levels.astype(">u2").tobytes()
+    else:
+        data = encoded(Image.fromarray(levels), file_format)
+    np.testing.assert_allclose(load_image(data)[0, 2].numpy(), levels / 65535, atol=1e-6)
 
 
 def test_grey_of_32_bits_counts_as_16_bits_where_it_fits():
