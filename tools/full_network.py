@@ -126,7 +126,7 @@ def style_jobs() -> dict[str, Job]:
     Straight from noise: at the small sizes of octaves deep layers see all of the painting, and its arrangement returns.
     """
     painting = {"painting": Source("night_swirls", 256)}
-    options = {"tv": 0.1, "octaves": 1, "steps": 300, "optimizer": "lbfgs", "seed": 0}
+    options = {"tv": 0.0, "octaves": 1, "steps": 300, "optimizer": "lbfgs", "seed": 0}
     weights = list(STYLE_WEIGHTS.items())
     return {
         f"style_{layer}": Job(reconstruct_style, painting, {"layers": dict(weights[: index + 1]), **options})
