@@ -4,7 +4,7 @@ The house, from the ground up (a module imports only those above it):
 
     files           whole_file: written whole or not at all
     memory          what is free for a run; keep_freed_memory
-    samples         the bundled photos and paintings
+    samples         the bundled photos and paintings, and what the full network made of them
     images          files, URLs, bytes, PIL <-> tensors (1, 3, H, W) in [0, 1]; preprocess and deprocess
     gram_gradient   a faster gradient of the Gram matrix
     losses          gram_matrix, content_loss, style_loss, total_variation, transfer_loss: start reading here
@@ -52,7 +52,7 @@ from nst_lessons.optimize import optimize_image, run_stages
 from nst_lessons.published import PUBLISHED, Recipe, recipe_table
 from nst_lessons.reconstruct import reconstruct_content, reconstruct_style
 from nst_lessons.run_file import CheckpointError
-from nst_lessons.samples import PAINTINGS, PHOTOS, sample
+from nst_lessons.samples import PAINTINGS, PHOTOS, full_network_picture, sample
 from nst_lessons.stages import Stage
 from nst_lessons.styles import Style
 from nst_lessons.transfer import apply_style_transfer, style_transfer

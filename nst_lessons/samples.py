@@ -1,4 +1,7 @@
-"""Pictures to start with: four photographs, which come with scikit-image, and eight paintings, in `paintings/`."""
+"""Pictures to start with: four photographs, which come with scikit-image, and eight paintings, in `paintings/`.
+
+And pictures to compare with: what the lessons' experiments give on ImageNet's VGG16, in `full_network/`.
+"""
 
 from pathlib import Path
 
@@ -42,3 +45,18 @@ def sample(name: str, size: int | None = None) -> Image.Image:
         return picture
     width, height = (max(1, round(side * size / max(picture.size))) for side in picture.size)
     return picture.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def full_network_picture(name: str) -> Image.Image:
+    """A lesson's experiment, made with ImageNet's VGG16: an RGB picture, such as ``"content_relu4_2"``.
+
+    The card in `full_network/` says what there is; `settings.json`, beside it, how each picture was made.
+
+    Raises:
+        ValueError: if the name is unknown.
+    """
+    folder = Path(__file__).parent / "full_network"
+    names = sorted(path.stem for path in folder.glob("*.webp"))
+    if name not in names:
+        raise ValueError(f"unknown picture {name!r}; there are {', '.join(names)}")
+    return Image.open(folder / f"{name}.webp").convert("RGB")

@@ -26,7 +26,11 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
 EXTRAS = PROJECT["optional-dependencies"]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PACKAGED = ["weights/compact.safetensors", *(f"paintings/{name}.webp" for name in nst_lessons.PAINTINGS)]
+PACKAGED = [
+    "weights/compact.safetensors",
+    *(f"paintings/{name}.webp" for name in nst_lessons.PAINTINGS),
+    *(f"full_network/{path.name}" for path in (ROOT / "nst_lessons" / "full_network").iterdir()),
+]
 LIMIT_BYTES = 3_000_000
 PICTURES = {"image/png", "image/jpeg"}
 

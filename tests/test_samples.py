@@ -6,7 +6,7 @@ from PIL import Image
 from skimage import data
 
 import paint
-from nst_lessons.samples import PAINTINGS, PHOTOS, sample
+from nst_lessons.samples import PAINTINGS, PHOTOS, full_network_picture, sample
 
 
 def difference(a: Image.Image, b: Image.Image) -> float:
@@ -71,3 +71,15 @@ def test_an_unknown_name_is_answered_with_the_names_there_are():
 def test_a_size_below_one_is_refused(name, size):
     with pytest.raises(ValueError, match=f"{size} pixels"):
         sample(name, size)
+
+
+def test_pictures_of_the_full_network_are_loaded_by_name():
+    picture = full_network_picture("content_relu4_2")
+    assert (picture.size, picture.mode) == ((256, 256), "RGB")
+    photo = sample("astronaut", 256)
+    assert difference(picture, photo) < 20 < difference(sample("chelsea").resize((256, 256)), photo)
+
+
+def test_an_unknown_picture_is_answered_with_the_names_there_are():
+    with pytest.raises(ValueError, match=r"unknown picture 'content_relu6_1'; there are .*content_relu4_2, "):
+        full_network_picture("content_relu6_1")
