@@ -25,7 +25,7 @@ class TransferOptions(RunOptions, total=False):
     tv: float
     tv_power: float
     start: str | Tensor
-    warm_start: bool | None
+    warm_start: bool
     steps: int
     seed: int
 

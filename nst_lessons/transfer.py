@@ -55,7 +55,7 @@ def weighted_transfer(
     tv: float = TV,
     tv_power: float = 1.0,
     start: str | Tensor = "photo",
-    warm_start: bool | None = None,
+    warm_start: bool = True,
     steps: int = 100,
     seed: int = 0,
     **options: Unpack[RunOptions],
@@ -83,10 +83,8 @@ def weighted_transfer(
         loss, size = partial(loss_at, network, scale, smallest), scaled_size(full, scale, smallest)
         return Stage(size, steps, loss, network, layers, style_sizes(styles, scale, smallest))
 
-    stages = [stage(backbone, 1.0, steps)]
-    if is_full_size(backbone) if warm_start is None else warm_start:
-        cheap, octaves = cheap_network(backbone, layers), max(1, 1 + int(math.log2(max(full) / WARM_SIZE)))
-        stages = [stage(cheap, scale, WARM_STEPS) for scale in octave_scales(octaves)] + stages
+    warm = warm_up(backbone, layers, max(full)) if warm_start else []
+    stages = [stage(network, scale, WARM_STEPS) for network, scale in warm] + [stage(backbone, 1.0, steps)]
     return run_stages(stages, start_image(start, photo, styles[0].image, seed), **options)
 
 
@@ -107,6 +105,18 @@ def cheap_network(backbone: Backbone, layers: Iterable[str]) -> Backbone:
     """The compact network if it has these layers, else the one at hand."""
     compact = load_backbone("compact", device=backbone.device)
     return compact if {backbone.canonical(layer) for layer in layers} <= set(compact.layers) else backbone
+
+
+def warm_up(backbone: Backbone, layers: Iterable[str], side: int) -> list[tuple[Backbone, float]]:
+    """The networks and scales of a warm start, coarse to fine, for a photo whose longer side is so many pixels.
+
+    Each side is twice the one before. A network as wide as the papers' VGGs lets the compact one walk, at full size too.
+    """
+    scales = octave_scales(max(1, 1 + int(math.log2(side / WARM_SIZE))))
+    if is_full_size(backbone):
+        cheap = cheap_network(backbone, layers)
+        return [(cheap, scale) for scale in scales]
+    return [(backbone, scale) for scale in scales[:-1]]
 
 
 @dataclass(frozen=True)
@@ -204,8 +214,8 @@ def style_transfer(
         alpha, beta, tv: weights of content (1), style (25) and total variation (15).
         tv_power: 1; see `total_variation`.
         start: ``"photo"`` (default), ``"noise"``, ``"painting"``, ``"grey"``, or an image of the photo's shape.
-        warm_start: walk first on the compact network, from coarse to fine. By default a network as wide as the papers'
-            VGGs does so, which halves its time or better, unless it follows a recipe.
+        warm_start: walk from coarse to fine, which finds large shapes early; a network as wide as the papers' VGGs lets
+            the compact one go first. On by default, unless a recipe is followed.
         steps: 100; at most so many, not counting those of the warm start.
         seed: 0; of the noise.
         options: further ones are those of `optimize_image`.

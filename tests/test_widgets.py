@@ -517,6 +517,7 @@ def warm_results(monkeypatch: pytest.MonkeyPatch) -> list[Result]:
 
     real_transfer = transfer.style_transfer
     monkeypatch.setattr(transfer, "style_transfer", style_transfer)
+    monkeypatch.setattr("nst_lessons.transfer.FULL_SIZE_CHANNELS", 1)
     return results
 
 
