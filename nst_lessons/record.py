@@ -32,6 +32,7 @@ from pathlib import Path
 from torch import Tensor
 
 from nst_lessons import __version__
+from nst_lessons.coordinates import Coordinates
 from nst_lessons.files import whole_file
 from nst_lessons.history import Result
 from nst_lessons.images import SUFFIXES, ImageError, save_image
@@ -54,7 +55,11 @@ def plan_record(plan: Transfer, photo: str, paintings: Iterable[str], recipe: st
         "recipe": recipe,
         "backbone": plan.network,
         "weights_sha256": plan.network and sha256(weights_file(plan.network)),
-        **{name: value for name, value in settings.items() if name not in NOT_RECORDED},
+        **{
+            name: value.name if isinstance(value, Coordinates) else value
+            for name, value in settings.items()
+            if name not in NOT_RECORDED
+        },
         "device": str(plan.backbone.device),
         "versions": {"python": platform.python_version(), "nst-lessons": __version__}
         | {name: version(name) for name in ("torch", "torchvision")},
