@@ -32,7 +32,6 @@ from pathlib import Path
 from torch import Tensor
 
 from nst_lessons import __version__
-from nst_lessons.coordinates import Coordinates
 from nst_lessons.files import whole_file
 from nst_lessons.history import Result
 from nst_lessons.images import SUFFIXES, ImageError, save_image
@@ -40,7 +39,7 @@ from nst_lessons.transfer import TRANSFER_DEFAULTS, Transfer
 from nst_lessons.weight_files import sha256, weights_file
 
 # They decide nothing about the picture, or, like a stop rule, are no JSON.
-NOT_RECORDED = ("callback", "checkpoint", "checkpoint_every", "progress", "snapshots", "stop")
+NOT_RECORDED = ("callback", "checkpoint", "checkpoint_every", "coordinates", "progress", "snapshots", "stop")
 
 
 def plan_record(plan: Transfer, photo: str, paintings: Iterable[str], recipe: str | None) -> dict[str, object]:
@@ -55,11 +54,7 @@ def plan_record(plan: Transfer, photo: str, paintings: Iterable[str], recipe: st
         "recipe": recipe,
         "backbone": plan.network,
         "weights_sha256": plan.network and sha256(weights_file(plan.network)),
-        **{
-            name: value.name if isinstance(value, Coordinates) else value
-            for name, value in settings.items()
-            if name not in NOT_RECORDED
-        },
+        **{name: value for name, value in settings.items() if name not in NOT_RECORDED},
         "device": str(plan.backbone.device),
         "versions": {"python": platform.python_version(), "nst-lessons": __version__}
         | {name: version(name) for name in ("torch", "torchvision")},
