@@ -40,7 +40,6 @@ CONTENT_LAYERS = ("relu4_2",)
 FULL_SIZE_CHANNELS = 512  # of the papers' VGGs
 WARM_STEPS = 80  # of each octave
 WARM_SIZE = 192  # pixels; the longer side of the smallest octave is less than twice this
-PAINTING_SCALE = 2  # a painting loaded at twice the photo's size has brush strokes that can be seen
 
 
 def weighted_transfer(
@@ -110,7 +109,8 @@ def cheap_network(backbone: Backbone, layers: Iterable[str]) -> Backbone:
 def warm_up(backbone: Backbone, layers: Iterable[str], side: int) -> list[tuple[Backbone, float]]:
     """The networks and scales of a warm start, coarse to fine, for a photo whose longer side is so many pixels.
 
-    Each side is twice the one before. A network as wide as the papers' VGGs lets the compact one walk, at full size too.
+    Each side is twice the one before. Of a network as wide as the papers' VGGs the compact one takes the place, at full
+    size too.
     """
     scales = octave_scales(max(1, 1 + int(math.log2(side / WARM_SIZE))))
     if is_full_size(backbone):
@@ -211,7 +211,7 @@ def style_transfer(
             the painting to the photo's shape.
         content_layers: ``["relu4_2"]``; a list (equal weights that sum to 1) or ``{layer: weight}``.
         style_layers: the first of each block; likewise.
-        alpha, beta, tv: weights of content (1), style (25) and total variation (15).
+        alpha, beta, tv: weights of content (1), style (50) and total variation (5).
         tv_power: 1; see `total_variation`.
         start: ``"photo"`` (default), ``"noise"``, ``"painting"``, ``"grey"``, or an image of the photo's shape.
         warm_start: walk from coarse to fine, which finds large shapes early; a network as wide as the papers' VGGs lets
@@ -243,7 +243,7 @@ def apply_style_transfer(
         content_path: the photo; anything that `load_image` takes.
         style_path: the painting.
         size: the photo's longer side, in pixels.
-        painting_size: the painting's longer side; by default `PAINTING_SCALE` times the photo's.
+        painting_size: the painting's longer side; by default the photo's.
         backbone: a network's name or path, see `load_backbone`.
         recipe: a published recipe by name.
         options: and all others, see `style_transfer`.
@@ -257,5 +257,5 @@ def apply_style_transfer(
     """
     refuse_unknown(options, TransferOptions)
     photo = load_image(content_path, size)
-    painting = load_image(style_path, painting_size or PAINTING_SCALE * size)
+    painting = load_image(style_path, painting_size or size)
     return photo, painting, style_transfer(backbone, photo, painting, recipe=recipe, **options).image

@@ -21,7 +21,6 @@ from nst_lessons import Backbone, load_backbone, load_image, resize, sample, sty
 from nst_lessons.figures import LABEL_SIZE, finish, grid, to_png
 from nst_lessons.files import whole_file
 from nst_lessons.images import to_pil
-from nst_lessons.transfer import PAINTING_SCALE
 
 PAIRS = (
     ("chelsea", "night_swirls"),
@@ -50,7 +49,7 @@ def read_options(candidate: str) -> dict[str, Any]:
 
 def transfer(backbone: Backbone, photo: Tensor, painting_name: str, options: dict[str, Any]) -> tuple[Tensor, float]:
     """The picture, and the seconds it took."""
-    size = options.get("painting_size", PAINTING_SCALE * max(photo.shape[-2:]))
+    size = options.get("painting_size", max(photo.shape[-2:]))
     painting = load_image(sample(painting_name), size=size)
     rest = {name: value for name, value in options.items() if name != "painting_size"}
     result = style_transfer(backbone, photo, painting, progress=False, **rest)
