@@ -102,7 +102,7 @@ def test_apply_style_transfer_does_the_whole_job(tmp_path):
         tmp_path / "photo.png", tmp_path / "painting.jpg", size=48, steps=3, progress=False
     )
     assert content.shape == target.shape == (1, 3, 32, 48)
-    assert style.shape == (1, 3, 96, 64)
+    assert style.shape == (1, 3, 48, 32)
     assert not torch.equal(content, target)
     with pytest.raises(ImageError):
         apply_style_transfer(tmp_path / "missing.png", tmp_path / "painting.jpg")
