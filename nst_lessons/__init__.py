@@ -13,7 +13,8 @@ The house, from the ground up (a module imports only those above it):
     stages          Stage: a part of a run
     styles          Style; the targets of one painting or several
     history         Step, History, Result, Ending; stop rules; sweep
-    optimizers      L-BFGS, Adam and SciPy's L-BFGS-B as walks over an image
+    coordinates     PIXELS, FOURIER: how an image is made from the parameters that an optimiser walks over
+    optimizers      L-BFGS, Adam and SciPy's L-BFGS-B as walks over parameters
     run_file        the checkpoint, from which a killed run goes on
     estimate        the seconds and the memory of stages
     optimize        run_stages, and optimize_image, a run of one stage
@@ -22,7 +23,7 @@ The house, from the ground up (a module imports only those above it):
     conversion      their weights in this package's units
     reconstruct     reconstruct_content, reconstruct_style
     transfer        style_transfer, apply_style_transfer
-    visualize       strongest channels, receptive fields, activation maximisation
+    visualize       strongest and most selective channels, receptive fields, activation maximisation
     figures         the paper, panels and words of every plot
     plots           figures with captions and alt text
     widgets         the explorers of the lessons
@@ -32,6 +33,7 @@ The house, from the ground up (a module imports only those above it):
     __main__        nst-lessons: lab, transfer, doctor, fetch
 """
 
+from nst_lessons.coordinates import FOURIER, PIXELS, Coordinates
 from nst_lessons.history import Ending, History, Result, Step, improvement_below, loss_below, out_of_time, sweep
 from nst_lessons.images import (
     ImageError,
@@ -56,6 +58,7 @@ from nst_lessons.samples import PAINTINGS, PHOTOS, full_network_picture, sample
 from nst_lessons.stages import Stage
 from nst_lessons.styles import Style
 from nst_lessons.transfer import apply_style_transfer, style_transfer
+from nst_lessons.visualize import selective_channels
 from nst_lessons.weight_files import WeightsError, load_backbone
 
 __version__ = "0.1.0"

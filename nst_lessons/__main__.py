@@ -30,7 +30,7 @@ from nst_lessons.reconstruct import STARTS
 from nst_lessons.record import check_outputs, keep, plan_record, record_path, result_record
 from nst_lessons.samples import sample
 from nst_lessons.styles import Style
-from nst_lessons.transfer import PAINTING_SCALE, TRANSFER_DEFAULTS, apply_style_transfer, plan_transfer
+from nst_lessons.transfer import TRANSFER_DEFAULTS, apply_style_transfer, plan_transfer
 from nst_lessons.weight_files import (
     DOWNLOAD_MEGABYTES,
     DOWNLOADS,
@@ -139,7 +139,7 @@ def add_transfer_options(command: argparse.ArgumentParser) -> None:
     text = "blend in another painting; its weight (default: 1) is relative to the first one's 1; can be repeated"
     add("--and", action="append", default=[], dest="others", metavar="PAINTING[:WEIGHT]", help=text)
     add("--size", type=int, default=SIZE, help="longer side of the photo, in pixels (default: %(default)s)")
-    text = "longer side of the paintings: the larger, the broader the brush strokes (default: twice --size)"
+    text = "longer side of the paintings: the larger, the broader the brush strokes (default: --size)"
     add("--painting-size", type=int, metavar="SIZE", help=text)
     text = "a published recipe in place of the defaults below, on its own network if that is on this machine"
     add("--recipe", choices=tuple(PUBLISHED), help=text)
@@ -162,7 +162,7 @@ def transfer(args: argparse.Namespace) -> int:
     weights = [(args.painting, 1.0), *map(source_and_weight, args.others)]
     sources = [source for source, _ in weights]
     check_outputs(args.out, checkpoint, [args.photo, *sources])
-    painting_size = PAINTING_SCALE * args.size if args.painting_size is None else args.painting_size
+    painting_size = args.size if args.painting_size is None else args.painting_size
     photo = open_image(args.photo, args.size)
     styles = [Style(open_image(source, painting_size), weight) for source, weight in weights]
     plan = plan_transfer(args.backbone or None, photo, styles, recipe=args.recipe, **options)

@@ -194,7 +194,7 @@ def estimate(stages: Sequence[Stage], optimizer: str = "lbfgs") -> Estimate:
 
 def check_memory(stages: Sequence[Stage], optimizer: str = "lbfgs") -> None:
     """Raise MemoryError for a run that does not fit, saying which size would; ValueError for an unknown layer."""
-    for stage in stages:
+    for stage in reversed(stages):  # the last has the size that was asked for
         if stage.network is None:
             continue
         needed, free = stage_bytes(stage, optimizer), free_bytes(stage.network.device)

@@ -22,6 +22,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from typing_extensions import Unpack
 
+from nst_lessons.coordinates import PIXELS, Coordinates
 from nst_lessons.estimate import check_memory, report
 from nst_lessons.history import Ending, History, Result, Step, StopRule
 from nst_lessons.images import resize
@@ -39,6 +40,7 @@ class RunOptions(TypedDict, total=False):
 
     optimizer: str
     learning_rate: float | None
+    coordinates: Coordinates
     stop: StopRule | Iterable[StopRule]
     snapshots: Iterable[int]
     callback: Callable[[Step], object] | None
@@ -75,9 +77,10 @@ class Best:
 
 @dataclass
 class Run:
-    """What goes through all stages: the history, those who watch it, and the file."""
+    """What goes through all stages: the coordinates, the history, those who watch it, and the file."""
 
     stages: Sequence[Stage]
+    coordinates: Coordinates
     history: History
     rules: tuple[StopRule, ...]
     snapshots: frozenset[int]
@@ -101,7 +104,7 @@ class Run:
 
 
 class Evaluator:
-    """Hands out an image's loss and gradient in one stage, and ends the stage when it is time to."""
+    """Hands out the loss and gradient at an image's parameters in one stage, and ends the stage when it is time to."""
 
     def __init__(self, run: Run, number: int, loss_fn: LossFunction, saved: State) -> None:
         self.run, self.number, self.loss_fn = run, number, loss_fn
@@ -116,8 +119,8 @@ class Evaluator:
         """How many steps the run has taken."""
         return len(self.run.history.losses)
 
-    def __call__(self, image: Tensor) -> tuple[float, Tensor]:
-        """Loss and gradient at an image ``(1, 3, H, W)``; one step.
+    def __call__(self, parameters: Tensor) -> tuple[float, Tensor]:
+        """Loss and gradient at the parameters ``(1, 3, H, W)`` of an image; one step.
 
         Raises:
             Stop: when it is time to end.
@@ -125,8 +128,9 @@ class Evaluator:
         index = self.steps
         if index - self.run.history.stages[-1] >= self.limit:
             raise Stop(Ending.STEPS, f"all {index} steps were taken")
-        evaluation = self.replay.pop(0) if self.replay else self.evaluate(image)
+        evaluation = self.replay.pop(0) if self.replay else self.evaluate(parameters)
         self.since.append(evaluation)
+        image = self.run.coordinates.decode(parameters.detach())
         self.best = better(self.best, index, image, evaluation)
         self.run.enter(image, evaluation)
         check_finite(index, evaluation)
@@ -139,11 +143,11 @@ class Evaluator:
             raise Stop(Ending.STALLED, f"the loss has not fallen since step {self.best.step}")
         return evaluation.total, evaluation.gradient
 
-    def evaluate(self, image: Tensor) -> Evaluation:
+    def evaluate(self, parameters: Tensor) -> Evaluation:
         """The work of a step: the loss forwards, the gradient backwards."""
         with torch.enable_grad():
-            variable = image.detach().requires_grad_()
-            terms = self.loss_fn(variable)
+            variable = parameters.detach().requires_grad_()
+            terms = self.loss_fn(self.run.coordinates.decode(variable))
             total = torch.stack([term.reshape(()) for term in terms.values()]).sum()
             (gradient,) = torch.autograd.grad(total, variable)
         losses = {name: float(term.detach()) for name, term in terms.items()}
@@ -151,12 +155,17 @@ class Evaluator:
         # A channels-last network gives its gradient channels last.
         return Evaluation(losses, float(total.detach()), gradient.contiguous(), seconds)
 
-    def between_iterations(self, image: Tensor, walk: State) -> None:
+    def between_iterations(self, parameters: Tensor, walk: State) -> None:
         """Remember where the optimiser stands: from here its steps can be taken again."""
         self.since = []
         if self.run.file:
             standing = self.best and vars(self.best)
-            self.safe = {"image": image.clone(), "walk": frozen(walk), "taken": self.steps, "standing": standing}
+            self.safe = {
+                "parameters": parameters.clone(),
+                "walk": frozen(walk),
+                "taken": self.steps,
+                "standing": standing,
+            }
 
     def save(self) -> None:
         """Write the checkpoint, once there is something to lose."""
@@ -212,6 +221,7 @@ def run_stages(
     *,
     optimizer: str = "lbfgs",
     learning_rate: float | None = None,
+    coordinates: Coordinates = PIXELS,
     stop: StopRule | Iterable[StopRule] = (),
     snapshots: Iterable[int] = (),
     callback: Callable[[Step], object] | None = None,
@@ -234,7 +244,12 @@ def run_stages(
     rate = learning_rate_of(optimizer, learning_rate)
     check_stages(stages, start)
     check_memory(stages, optimizer)
-    settings = {"optimizer": optimizer, "learning_rate": rate, "sizes": [stage.size for stage in stages]}
+    settings = {
+        "optimizer": optimizer,
+        "learning_rate": rate,
+        "coordinates": coordinates.name,
+        "sizes": [stage.size for stage in stages],
+    }
     file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every, start.detach().clone(), settings)
     saved = file.read() if file else {}
     if progress and not saved:
@@ -243,13 +258,13 @@ def run_stages(
     total = sum(stage.steps for stage in stages)
     with tqdm(total=total, initial=len(history.losses), disable=not progress, leave=False, unit="step") as bar:
         began = time.perf_counter() - history.seconds
-        run = Run(stages, history, rules, frozenset(snapshots), callback, file, bar, began)
+        run = Run(stages, coordinates, history, rules, frozenset(snapshots), callback, file, bar, began)
         return walk_stages(run, start, optimizer, rate, saved)
 
 
 def walk_stages(run: Run, start: Tensor, optimizer: str, rate: float, saved: State) -> Result:
     """Walk from the stage in which `saved` was written, else from the first, until a stage ends the run."""
-    image = saved.get("image", start)
+    image, parameters = (saved["best"]["image"], saved["parameters"]) if saved else (start.detach(), start)
     full = run.stages[-1].size
     try:
         for number in range(saved.get("stage", 0), len(run.stages)):
@@ -261,9 +276,11 @@ def walk_stages(run: Run, start: Tensor, optimizer: str, rate: float, saved: Sta
                     run.file.check_losses(saved, loss_fn)
             else:
                 image = resize(image, stage.size)
+                parameters = run.coordinates.encode(image)
                 run.history.stages[number:] = [len(run.history.losses)]
             evaluate = Evaluator(run, number, loss_fn, saved)
-            image, ended = walk_stage(evaluate, image, optimizer, rate, saved.get("walk", {}))
+            ended = walk_stage(evaluate, parameters, optimizer, rate, saved.get("walk", {}))
+            image = evaluate.best.image if evaluate.best else image
             if ended.ending not in (Ending.STEPS, Ending.STALLED):
                 break
             saved = {}
@@ -272,16 +289,15 @@ def walk_stages(run: Run, start: Tensor, optimizer: str, rate: float, saved: Sta
     return Result(resize(image, full).clone(), run.history, ended.ending, str(ended))
 
 
-def walk_stage(
-    evaluate: Evaluator, start: Tensor, optimizer: str, rate: float, saved_walk: State
-) -> tuple[Tensor, Stop]:
-    """Let an optimiser walk through one stage: its best image, and why it ended."""
+def walk_stage(evaluate: Evaluator, start: Tensor, optimizer: str, rate: float, saved_walk: State) -> Stop:
+    """Let an optimiser walk through one stage from the parameters of its start; why it ended."""
     # L-BFGS flattens its parameters: it wants memory without gaps.
-    image = start.detach().clone(memory_format=torch.contiguous_format)
+    parameters = start.clone(memory_format=torch.contiguous_format)
+    bounds = evaluate.run.coordinates.bounds
     try:
         with torch.no_grad():
-            for state in OPTIMIZERS[optimizer].walk(evaluate, image, rate, saved_walk):
-                evaluate.between_iterations(image, state)
+            for state in OPTIMIZERS[optimizer].walk(evaluate, parameters, rate, bounds, saved_walk):
+                evaluate.between_iterations(parameters, state)
         raise AssertionError("a walk ends by Stop")
     except Stop as stop:
         ended = stop
@@ -289,7 +305,7 @@ def walk_stage(
         ended = Stop(Ending.INTERRUPTED, f"interrupted at step {evaluate.steps}")
     finally:
         evaluate.save()
-    return (evaluate.best.image if evaluate.best else start.detach()), ended
+    return ended
 
 
 def saved_history(saved: State) -> History:
@@ -332,6 +348,9 @@ def optimize_image(start: Tensor, loss_fn: LossFunction, *, steps: int = 200, **
         steps: at most so many evaluations of the loss and its gradient.
         optimizer: ``"lbfgs"`` (default), ``"adam"`` or ``"scipy"`` (SciPy's L-BFGS-B).
         learning_rate: by default 1 for L-BFGS, 0.02 for Adam; SciPy has none.
+        coordinates: what the optimiser walks over: `PIXELS` (default) or `FOURIER` parameters. The loss, the callback
+            and the result have the image. From a start without much fine structure, so not from white noise, L-BFGS
+            comes down a third further in `FOURIER` on the features of deep layers.
         stop: one or more rules: `loss_below`, `improvement_below`, `out_of_time`, or any function that takes the
             `History` and returns a reason, or an empty string to go on.
         snapshots: the steps whose images are kept in ``history.snapshots``.
@@ -342,8 +361,8 @@ def optimize_image(start: Tensor, loss_fn: LossFunction, *, steps: int = 200, **
         checkpoint_every: seconds between two writings, 30 by default; it is also written at the end of every stage.
 
     Raises:
-        CheckpointError: for a checkpoint that is damaged, or of another start, loss, optimiser or learning rate; it
-            is left as it is.
+        CheckpointError: for a checkpoint that is damaged, or of another start, loss, optimiser, learning rate or
+            coordinates; it is left as it is.
         ValueError: for an unknown optimiser, fewer than one step, or a start that is no image.
     """
     size = start.shape[-2], start.shape[-1]

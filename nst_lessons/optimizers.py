@@ -1,6 +1,7 @@
 """Optimisers: three ways to walk downhill over an image, each a generator that stops between its iterations.
 
-What a walk yields is its state, from which `saved` lets it go on as if it had never stopped.
+What is walked over are the image's parameters, by default its pixels, within the bounds of their `Coordinates`. What a
+walk yields is its state, from which `saved` lets it go on as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import scipy.optimize
 import torch
 from torch import Tensor
 
+from nst_lessons.coordinates import Bounds
 from nst_lessons.history import Ending
 
 State: TypeAlias = dict[str, Any]
@@ -20,7 +22,7 @@ LBFGS_HISTORY = 10  # pairs of images, as in SciPy; twenty take a twentieth long
 LBFGS_BYTES = 1e9  # pairs of a large image are fewer
 LINE_SEARCH_STEPS = 25
 SPRING = 1000.0
-FIRST_STEP = 0.01  # of the pixels' range, on average
+FIRST_STEP = 0.01  # of a parameter, on average
 LEG_ITERATIONS = 50
 
 
@@ -33,14 +35,14 @@ class Stop(Exception):
 
 
 class Evaluate(Protocol):
-    """Gives an image's loss and gradient; each call is a step, or raises `Stop`."""
+    """Gives the loss and the gradient at an image's parameters; each call is a step, or raises `Stop`."""
 
     @property
     def steps(self) -> int:
         """How many steps the run has taken."""
 
-    def __call__(self, image: Tensor) -> tuple[float, Tensor]:
-        """Loss and gradient ``(1, 3, H, W)`` at an image ``(1, 3, H, W)``."""
+    def __call__(self, parameters: Tensor) -> tuple[float, Tensor]:
+        """Loss and gradient ``(1, 3, H, W)`` at parameters ``(1, 3, H, W)``."""
 
 
 def remembered_pairs(values: int) -> int:
@@ -48,36 +50,40 @@ def remembered_pairs(values: int) -> int:
     return max(1, min(LBFGS_HISTORY, int(LBFGS_BYTES / (2 * 4 * values))))
 
 
-def walk_adam(evaluate: Evaluate, image: Tensor, learning_rate: float, saved: State) -> Iterator[State]:
-    """Adam (Kingma and Ba, 2015), with pixels clamped to [0, 1] after each step."""
-    optimizer = torch.optim.Adam([image], lr=learning_rate)
+def walk_adam(
+    evaluate: Evaluate, parameters: Tensor, learning_rate: float, bounds: Bounds, saved: State
+) -> Iterator[State]:
+    """Adam (Kingma and Ba, 2015), with parameters clamped to their bounds after each step."""
+    optimizer = torch.optim.Adam([parameters], lr=learning_rate)
     if saved:
         optimizer.load_state_dict(saved["optimizer"])
     while True:
         yield {"optimizer": optimizer.state_dict()}
-        _, image.grad = evaluate(image)
+        _, parameters.grad = evaluate(parameters)
         optimizer.step()
         # The moments know nothing of the border, so unlike L-BFGS it may be enforced at any time.
-        image.clamp_(0, 1)
+        parameters.clamp_(*bounds)
 
 
-def walk_lbfgs(evaluate: Evaluate, image: Tensor, learning_rate: float, saved: State) -> Iterator[State]:
+def walk_lbfgs(
+    evaluate: Evaluate, parameters: Tensor, learning_rate: float, bounds: Bounds, saved: State
+) -> Iterator[State]:
     """torch's L-BFGS (Liu and Nocedal, 1989) with a strong Wolfe line search.
 
-    L-BFGS knows no borders, and clamping its image would falsify the curvature that it has gathered. So it walks
-    freely over z and sees ``L(clamp(z)) + SPRING mean((z - clamp(z))^2)``: what is evaluated is always a picture,
+    L-BFGS knows no bounds, and clamping its parameters would falsify the curvature that it has gathered. So it walks
+    freely over z and sees ``L(clamp(z)) + SPRING mean((z - clamp(z))^2)``: what is evaluated is always within bounds,
     and what strays is pulled back.
     """
     optimizer = torch.optim.LBFGS(
-        [image],
-        # torch spreads a first step of length 1 over all pixels: too short to be seen.
-        lr=FIRST_STEP * image.numel(),
+        [parameters],
+        # torch spreads a first step of length 1 over all parameters: too short to be seen.
+        lr=FIRST_STEP * parameters.numel(),
         max_iter=1,
         max_eval=1 + LINE_SEARCH_STEPS,
         # Relative losses have gradients of about 1e-6 a pixel, where torch's default tolerances would stop at once.
         tolerance_grad=0,
         tolerance_change=0,
-        history_size=remembered_pairs(image.numel()),
+        history_size=remembered_pairs(parameters.numel()),
         line_search_fn="strong_wolfe",
     )
     last: tuple[Tensor, float, Tensor] | None = None
@@ -88,14 +94,14 @@ def walk_lbfgs(evaluate: Evaluate, image: Tensor, learning_rate: float, saved: S
     def closure() -> float:
         nonlocal last
         # Each iteration begins where the last line search ended: known already.
-        if last is None or not torch.equal(last[0], image):
-            picture = image.clamp(0, 1)
-            astray = image - picture
-            loss, gradient = evaluate(picture)
+        if last is None or not torch.equal(last[0], parameters):
+            inside = parameters.clamp(*bounds)
+            astray = parameters - inside
+            loss, gradient = evaluate(inside)
             spring = SPRING * float(astray.square().mean())
             gradient = torch.where(astray == 0, gradient, 2 * SPRING / astray.numel() * astray)
-            last = image.clone(), loss + spring, gradient
-        image.grad = last[2]
+            last = parameters.clone(), loss + spring, gradient
+        parameters.grad = last[2]
         return last[1]
 
     while True:
@@ -107,7 +113,9 @@ def walk_lbfgs(evaluate: Evaluate, image: Tensor, learning_rate: float, saved: S
             raise Stop(Ending.STALLED, f"L-BFGS found no way down from step {steps - 1}")
 
 
-def walk_scipy(evaluate: Evaluate, image: Tensor, learning_rate: float, saved: State) -> Iterator[State]:
+def walk_scipy(
+    evaluate: Evaluate, parameters: Tensor, learning_rate: float, bounds: Bounds, saved: State
+) -> Iterator[State]:
     """SciPy's L-BFGS-B (Byrd, Lu, Nocedal and Zhu, 1995), in double precision; it finds its own step lengths.
 
     What it has learnt of the curvature is kept where Python cannot reach it, and so cannot be saved. So it walks in
@@ -115,39 +123,39 @@ def walk_scipy(evaluate: Evaluate, image: Tensor, learning_rate: float, saved: S
     2.4 % of the loss after 100 steps and 0.8 to 5.7 % after 150; Keras' legs of 20 would cost 2.6 to 13 %.
     """
     last: tuple[np.ndarray, float, np.ndarray] | None = None
-    pixels = image.cpu().double().numpy().ravel()
+    values = parameters.cpu().double().numpy().ravel()
     if saved:
-        pixels, slope = saved["pixels"].cpu().numpy(), saved["slope"].cpu().numpy()
-        last = pixels, saved["loss"], slope
+        values, slope = saved["values"].cpu().numpy(), saved["slope"].cpu().numpy()
+        last = values, saved["loss"], slope
 
-    def loss_and_gradient(pixels: np.ndarray) -> tuple[float, np.ndarray]:
+    def loss_and_gradient(values: np.ndarray) -> tuple[float, np.ndarray]:
         # Each leg begins where the last one ended: known already.
-        if last and np.array_equal(last[0], pixels):
+        if last and np.array_equal(last[0], values):
             return last[1], last[2]
-        image.copy_(torch.from_numpy(pixels).view_as(image))
-        loss, gradient = evaluate(image)
+        parameters.copy_(torch.from_numpy(values).view_as(parameters))
+        loss, gradient = evaluate(parameters)
         return loss, gradient.cpu().double().numpy().ravel()
 
     while True:
-        yield {} if last is None else {"pixels": torch.tensor(last[0]), "loss": last[1], "slope": torch.tensor(last[2])}
+        yield {} if last is None else {"values": torch.tensor(last[0]), "loss": last[1], "slope": torch.tensor(last[2])}
         outcome = scipy.optimize.minimize(
             loss_and_gradient,
-            pixels,
+            values,
             jac=True,
             method="L-BFGS-B",
-            bounds=scipy.optimize.Bounds(0, 1),
-            options={"maxiter": LEG_ITERATIONS, "ftol": 0, "gtol": 0, "maxcor": remembered_pairs(image.numel())},
+            bounds=scipy.optimize.Bounds(*bounds),
+            options={"maxiter": LEG_ITERATIONS, "ftol": 0, "gtol": 0, "maxcor": remembered_pairs(parameters.numel())},
         )
         if outcome.status != 1:  # a leg's end
             raise Stop(Ending.STALLED, f"L-BFGS-B ended at step {evaluate.steps - 1}: {outcome.message}")
-        pixels = outcome.x
-        last = pixels, float(outcome.fun), outcome.jac
+        values = outcome.x
+        last = values, float(outcome.fun), outcome.jac
 
 
 class Optimizer(NamedTuple):
     """A walk, and its learning rate where none is given; None for a walk that finds its own step lengths."""
 
-    walk: Callable[[Evaluate, Tensor, float, State], Iterator[State]]
+    walk: Callable[[Evaluate, Tensor, float, Bounds, State], Iterator[State]]
     learning_rate: float | None
 
 

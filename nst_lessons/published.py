@@ -25,7 +25,7 @@ class TransferOptions(RunOptions, total=False):
     tv: float
     tv_power: float
     start: str | Tensor
-    warm_start: bool | None
+    warm_start: bool
     steps: int
     seed: int
 
@@ -101,7 +101,7 @@ PUBLISHED: dict[str, Recipe] = {
         scale="torchvision",
         optimizer="lbfgs",
         steps=1000,
-        stop_below=0.6,
+        stop_below=1.0,
         source="From Bits to Brains: reconstructions first, then four styles on one photo; after the paper of 2015",
         note="Chosen: layers and pooling (the paper's), the optimiser, the weights and the threshold, with relative "
         "losses because there a threshold means the same at every size. Published: white noise, the stop below a "

@@ -39,7 +39,7 @@ from nst_lessons.transfer import TRANSFER_DEFAULTS, Transfer
 from nst_lessons.weight_files import sha256, weights_file
 
 # They decide nothing about the picture, or, like a stop rule, are no JSON.
-NOT_RECORDED = ("callback", "checkpoint", "checkpoint_every", "progress", "snapshots", "stop")
+NOT_RECORDED = ("callback", "checkpoint", "checkpoint_every", "coordinates", "progress", "snapshots", "stop")
 
 
 def plan_record(plan: Transfer, photo: str, paintings: Iterable[str], recipe: str | None) -> dict[str, object]:

@@ -40,7 +40,6 @@ CONTENT_LAYERS = ("relu4_2",)
 FULL_SIZE_CHANNELS = 512  # of the papers' VGGs
 WARM_STEPS = 80  # of each octave
 WARM_SIZE = 192  # pixels; the longer side of the smallest octave is less than twice this
-PAINTING_SCALE = 2  # a painting loaded at twice the photo's size has brush strokes that can be seen
 
 
 def weighted_transfer(
@@ -55,7 +54,7 @@ def weighted_transfer(
     tv: float = TV,
     tv_power: float = 1.0,
     start: str | Tensor = "photo",
-    warm_start: bool | None = None,
+    warm_start: bool = True,
     steps: int = 100,
     seed: int = 0,
     **options: Unpack[RunOptions],
@@ -83,10 +82,8 @@ def weighted_transfer(
         loss, size = partial(loss_at, network, scale, smallest), scaled_size(full, scale, smallest)
         return Stage(size, steps, loss, network, layers, style_sizes(styles, scale, smallest))
 
-    stages = [stage(backbone, 1.0, steps)]
-    if is_full_size(backbone) if warm_start is None else warm_start:
-        cheap, octaves = cheap_network(backbone, layers), max(1, 1 + int(math.log2(max(full) / WARM_SIZE)))
-        stages = [stage(cheap, scale, WARM_STEPS) for scale in octave_scales(octaves)] + stages
+    warm = warm_up(backbone, layers, max(full)) if warm_start else []
+    stages = [stage(network, scale, WARM_STEPS) for network, scale in warm] + [stage(backbone, 1.0, steps)]
     return run_stages(stages, start_image(start, photo, styles[0].image, seed), **options)
 
 
@@ -107,6 +104,19 @@ def cheap_network(backbone: Backbone, layers: Iterable[str]) -> Backbone:
     """The compact network if it has these layers, else the one at hand."""
     compact = load_backbone("compact", device=backbone.device)
     return compact if {backbone.canonical(layer) for layer in layers} <= set(compact.layers) else backbone
+
+
+def warm_up(backbone: Backbone, layers: Iterable[str], side: int) -> list[tuple[Backbone, float]]:
+    """The networks and scales of a warm start, coarse to fine, for a photo whose longer side is so many pixels.
+
+    Each side is twice the one before. Of a network as wide as the papers' VGGs the compact one takes the place, at full
+    size too.
+    """
+    scales = octave_scales(max(1, 1 + int(math.log2(side / WARM_SIZE))))
+    if is_full_size(backbone):
+        cheap = cheap_network(backbone, layers)
+        return [(cheap, scale) for scale in scales]
+    return [(backbone, scale) for scale in scales[:-1]]
 
 
 @dataclass(frozen=True)
@@ -201,11 +211,11 @@ def style_transfer(
             the painting to the photo's shape.
         content_layers: ``["relu4_2"]``; a list (equal weights that sum to 1) or ``{layer: weight}``.
         style_layers: the first of each block; likewise.
-        alpha, beta, tv: weights of content (1), style (25) and total variation (15).
+        alpha, beta, tv: weights of content (1), style (50) and total variation (5).
         tv_power: 1; see `total_variation`.
         start: ``"photo"`` (default), ``"noise"``, ``"painting"``, ``"grey"``, or an image of the photo's shape.
-        warm_start: walk first on the compact network, from coarse to fine. By default a network as wide as the papers'
-            VGGs does so, which halves its time or better, unless it follows a recipe.
+        warm_start: walk from coarse to fine, which finds large shapes early; a network as wide as the papers' VGGs lets
+            the compact one go first. On by default, unless a recipe is followed.
         steps: 100; at most so many, not counting those of the warm start.
         seed: 0; of the noise.
         options: further ones are those of `optimize_image`.
@@ -233,7 +243,7 @@ def apply_style_transfer(
         content_path: the photo; anything that `load_image` takes.
         style_path: the painting.
         size: the photo's longer side, in pixels.
-        painting_size: the painting's longer side; by default `PAINTING_SCALE` times the photo's.
+        painting_size: the painting's longer side; by default the photo's.
         backbone: a network's name or path, see `load_backbone`.
         recipe: a published recipe by name.
         options: and all others, see `style_transfer`.
@@ -247,5 +257,5 @@ def apply_style_transfer(
     """
     refuse_unknown(options, TransferOptions)
     photo = load_image(content_path, size)
-    painting = load_image(style_path, painting_size or PAINTING_SCALE * size)
+    painting = load_image(style_path, painting_size or size)
     return photo, painting, style_transfer(backbone, photo, painting, recipe=recipe, **options).image

@@ -1,37 +1,65 @@
 """Visualise: what a network's channels respond to; tensors in, tensors out.
 
-Activation maps are drawn by `nst_lessons.plots`; here are the questions about them: which channels are strongest,
-which pixels a value sees, what changes when the image does, and which image excites a channel most.
+Activation maps are drawn by `nst_lessons.plots`; here are the questions about them: which channels are strongest
+or most selective, which pixels a value sees, what changes when the image does, and which image excites a channel.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import affine_grid, grid_sample, interpolate
 from typing_extensions import Unpack
 
+from nst_lessons.coordinates import FOURIER
 from nst_lessons.history import Result
 from nst_lessons.images import noise_like, per_channel
 from nst_lessons.losses import relative_error, total_variation
 from nst_lessons.network import Backbone
 from nst_lessons.optimize import RunOptions, run_stages
-from nst_lessons.stages import Stage, octave_scales, scaled_size
+from nst_lessons.stages import Stage
+
+FAINT = 0.03  # the noise that a search starts from, in Fourier parameters
+TURN, ZOOM, SHIFT = 15.0, 0.15, 16.0  # how far views differ: degrees, a fraction, pixels
 
 
 def top_channels(features: Tensor, count: int) -> list[int]:
     """The channels with the largest mean activation, strongest first; all of them where there are fewer than `count`.
 
-    Features are ``(1, C, H, W)``. Raises ValueError for another shape, or a count below 1.
+    Features are ``(B, C, H, W)``, of one image or several. Raises ValueError for another shape, or a count below 1.
     """
-    if features.ndim != 4 or len(features) != 1:
-        raise ValueError(f"features have shape (1, C, H, W), not {tuple(features.shape)}")
+    return highest(channel_means(features), count)
+
+
+def selective_channels(features: Tensor, count: int) -> list[int]:
+    """The channels with the highest peak over their mean, so those that answer to little, but to that strongly.
+
+    `top_channels` tends to find those that answer to brightness, which is everywhere. Here a channel that is silent,
+    or no more than 0 on average, as may be before a ReLU, is never chosen; so there may be fewer than `count`.
+
+    Features are ``(B, C, H, W)``, of one image or several. Raises ValueError for another shape, or a count below 1.
+    """
+    means = channel_means(features)
+    selectivity = torch.where(means > 0, features.amax((0, 2, 3)) / means, 0)
+    return highest(selectivity, count)[: int((means > 0).sum())]
+
+
+def channel_means(features: Tensor) -> Tensor:
+    """Each channel's mean over images and positions, ``(B, C, H, W) -> (C,)``; ValueError for another shape."""
+    if features.ndim != 4 or not features.numel():
+        raise ValueError(f"features have shape (B, C, H, W), not {tuple(features.shape)}")
+    return features.mean((0, 2, 3))
+
+
+def highest(values: Tensor, count: int) -> list[int]:
+    """Where the largest values are, the largest first; ValueError for a count below 1."""
     if count < 1:
         raise ValueError(f"count must be at least 1, not {count}")
-    channels: list[int] = features.mean((0, 2, 3)).argsort(descending=True, stable=True)[:count].tolist()
-    return channels
+    places: list[int] = values.argsort(descending=True, stable=True)[:count].tolist()
+    return places
 
 
 def activation_overlay(photo: Tensor, activation: Tensor) -> Tensor:
@@ -101,17 +129,30 @@ def layer_sensitivity(
     return changes
 
 
+def random_view(image: Tensor, generator: torch.Generator) -> Tensor:
+    """The image turned, zoomed and shifted a little at random, with its mirror image around it."""
+    height, width = image.shape[-2:]
+    turn, zoom, right, down = (2 * torch.rand(4, generator=generator) - 1).tolist()
+    scale, angle = 1 + ZOOM * zoom, math.radians(TURN * turn)
+    cosine, sine = scale * math.cos(angle), scale * math.sin(angle)
+    # Both sides count from -1 to 1, so that a turn has to undo the image's proportions.
+    view = [
+        [cosine, -sine * height / width, 2 * SHIFT * right / width],
+        [sine * width / height, cosine, 2 * SHIFT * down / height],
+    ]
+    grid = affine_grid(image.new_tensor([view]), list(image.shape), align_corners=False)
+    return grid_sample(image, grid, padding_mode="reflection", align_corners=False)
+
+
 def maximise_activation(
     backbone: Backbone,
     layer: str,
     channel: int,
     *,
-    size: int = 96,
+    size: int = 160,
     start: Tensor | None = None,
-    octaves: int = 3,
-    steps: int = 60,
-    tv: float = 30.0,
-    jitter: int = 4,
+    steps: int = 120,
+    tv: float = 5.0,
     seed: int = 0,
     **options: Unpack[RunOptions],
 ) -> Result:
@@ -119,44 +160,44 @@ def maximise_activation(
 
     Erhan, Bengio, Courville and Vincent, "Visualizing Higher-Layer Features of a Deep Network" (2009). Unhindered, it
     would end in noise that only networks see. The restraints are those of Olah, Mordvintsev and Schubert, "Feature
-    Visualization" (Distill, 2017): total variation, jitter, and octaves, from a small image to the full one. A layer
-    before its ReLU, such as "conv3_1", always has a slope to follow; after it, a silent channel stays silent.
+    Visualization" (Distill, 2017): Fourier coordinates, another view of the image at every step, and a little total
+    variation. Unlike theirs, the activation is divided by the root of the layer's root mean square: sheer contrast,
+    which excites all channels alike, gains less, and colours stay natural. A layer before its ReLU, such as
+    "conv3_1", always has a slope to follow; after it, a silent channel stays silent.
 
     Args:
         backbone, layer, channel: whose activation is maximised.
         size: height and width in pixels, when there is no start.
-        start: ``(1, 3, H, W)`` in [0, 1], left as it is; by default faint noise around mid-grey.
-        octaves: how many sizes, each 1.5 times the one before.
-        steps: of each octave.
+        start: ``(1, 3, H, W)`` in [0, 1], left as it is; by default mid-grey with a trace of noise.
+        steps: at most so many.
         tv: weight of the total variation.
-        jitter: the image is rolled by up to so many pixels at every step.
-        seed: of noise and jitter.
-        options: those of `optimize_image`, but no checkpoint, because jitter is random. The optimiser is Adam by
-            default, which keeps the pixels in [0, 1] at every step: without a border no image is the most exciting.
+        seed: of the noise and of the views.
+        options: those of `optimize_image`, but no checkpoint, because views are random. By default Adam walks over
+            `FOURIER` coordinates.
 
     Returns:
-        A `Result` whose loss "activation" is minus the channel's mean by the layer's root mean square on the start.
+        A `Result` whose loss "activation" is minus the channel's mean, by the geometric mean of the layer's root mean
+        squares on the start and here.
 
     Raises:
-        ValueError: for an unknown layer or channel, fewer than one octave, or a checkpoint.
+        ValueError: for an unknown layer or channel, or a checkpoint.
     """
     layer = backbone.canonical(layer)
     if not 0 <= channel < backbone.channels[layer]:
         raise ValueError(f"{layer} has channels 0 to {backbone.channels[layer] - 1}, not {channel}")
     if options.get("checkpoint") is not None:
-        raise ValueError("a run with random jitter cannot be resumed; leave the checkpoint out")
-    image = 0.4 + 0.2 * noise_like(torch.empty(1, 3, size, size), seed) if start is None else start
+        raise ValueError("a run with random views cannot be resumed; leave the checkpoint out")
+    if start is None:
+        start = FOURIER.decode(FAINT * (noise_like(torch.empty(1, 3, size, size), seed) - 0.5))
     with torch.no_grad():
-        scale = backbone(image, [layer])[layer].square().mean().sqrt()
+        usual = backbone(start, [layer])[layer].square().mean()
     generator = torch.Generator().manual_seed(seed)
 
     def loss_fn(image: Tensor) -> dict[str, Tensor]:
-        down, right = torch.randint(-jitter, jitter + 1, (2,), generator=generator).tolist()
-        maps = backbone(image.roll((down, right), (2, 3)), [layer])[layer]
+        maps = backbone(random_view(image, generator), [layer])[layer]
+        scale = (usual * maps.square().mean()).pow(1 / 4)
         return {"activation": -maps[:, channel].mean() / scale, "tv": tv * total_variation(image)}
 
-    height, width = image.shape[-2:]
-    sizes = [scaled_size((height, width), octave, backbone.stride[layer]) for octave in octave_scales(octaves, 1.5)]
-    stages = [Stage(size, steps, lambda: loss_fn, backbone, (layer,)) for size in sizes]
-    with_adam: RunOptions = {"optimizer": "adam", **options}
-    return run_stages(stages, image, **with_adam)
+    stage = Stage((start.shape[-2], start.shape[-1]), steps, lambda: loss_fn, backbone, (layer,))
+    with_adam: RunOptions = {"optimizer": "adam", "coordinates": FOURIER, **options}
+    return run_stages([stage], start, **with_adam)

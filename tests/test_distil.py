@@ -59,13 +59,14 @@ def test_rows_are_positions():
     assert as_rows(features)[5].tolist() == features[0, :, 1, 1].tolist()
 
 
-def test_crops_come_from_the_photos(photos):
-    crops = random_crops(photos, 5, torch.Generator().manual_seed(0))
-    assert crops.shape == (5, 3, 32, 32)
-    photo = photos[int(torch.randint(24, (), generator=torch.Generator().manual_seed(0)))].float() / 255
-    windows = photo.unfold(1, 32, 1).unfold(2, 32, 1).permute(1, 2, 0, 3, 4).flatten(0, 1)
-    distances = torch.cat([(windows - crop).abs().amax((1, 2, 3)) for crop in (crops[0], crops[0].flip(-1))])
-    assert distances.min() < 1e-6
+def test_crops_come_from_the_photos():
+    ramp = torch.arange(40).repeat(40, 1).expand(3, -1, -1).byte()  # as bright as its column is far right
+    crops = 255 * random_crops([ramp], 30, torch.Generator().manual_seed(0))
+    assert crops.shape == (30, 3, 32, 32)
+    widths = (crops[:, 0, 16, 27] - crops[:, 0, 16, 4]) / 23  # in the photo's columns, of one of the crop's
+    assert 0.99 < widths.abs().min() < 1.05 and 1.2 < widths.abs().max() < 1.26  # squares of 32 to 40 pixels
+    assert widths.min() < 0 < widths.max()  # some are mirrored
+    assert crops.amin((1, 2, 3)).unique().numel() > 3  # they begin here and there
 
 
 def test_augmented_images_stay_images(photos):

@@ -55,7 +55,7 @@ def assert_written(expected: Tensor) -> None:
 
 def test_transfer_is_what_the_library_computes(folder, capsys):
     assert transfer() == 0
-    photo, painting = sample("chelsea", 48), sample("night_swirls", 96)
+    photo, painting = sample("chelsea", 48), sample("night_swirls", 48)
     _, _, expected = apply_style_transfer(photo, painting, size=48, steps=4, progress=False)
     assert_written(expected)
     out = capsys.readouterr().out
@@ -107,7 +107,7 @@ def test_a_recipe_takes_the_place_of_the_defaults_only(folder, monkeypatch, caps
     found = read_record()
     expected = {"recipe": "surma", "backbone": "compact", "beta": 9, "steps": 4, "start": "noise", "optimizer": "scipy"}
     assert {name: found[name] for name in expected} == expected
-    photo, painting = load_image(sample("chelsea", 48)), load_image(sample("night_swirls", 96))
+    photo, painting = load_image(sample("chelsea", 48)), load_image(sample("night_swirls", 48))
     again = style_transfer("compact", photo, painting, recipe="surma", beta=9.0, steps=4, progress=False)
     assert found["losses"] == pytest.approx(again.losses, rel=1e-3)
 
@@ -132,7 +132,7 @@ def test_the_record_says_what_the_network_was_given(folder, capsys):
 def test_a_recipe_on_a_weights_file_pools_as_the_library_does(folder):
     assert transfer("--recipe", "surma", "--backbone", str(COMPACT)) == 0
     options = {"backbone": str(COMPACT), "recipe": "surma", "size": 48, "steps": 4, "progress": False}
-    _, _, expected = apply_style_transfer(sample("chelsea", 48), sample("night_swirls", 96), **options)
+    _, _, expected = apply_style_transfer(sample("chelsea", 48), sample("night_swirls", 48), **options)
     assert_written(expected)
 
 
@@ -162,13 +162,13 @@ def test_paths_are_images_too(folder):
 def test_paintings_are_blended(folder):
     sample("rocket", 40).save("mine.jpg")
     assert transfer("--and", "mosaic:0.5", "--and", "mine.jpg") == 0
-    mine = load_image("mine.jpg", 96)
-    styles = [load_image(sample("night_swirls", 96)), Style(load_image(sample("mosaic", 96)), 0.5), mine]
+    mine = load_image("mine.jpg", 48)
+    styles = [load_image(sample("night_swirls", 48)), Style(load_image(sample("mosaic", 48)), 0.5), mine]
     result = style_transfer("compact", load_image(sample("chelsea", 48)), styles, steps=4, progress=False)
     assert_written(result.image)
     assert read_record()["paintings"] == [
-        {"source": "night_swirls", "weight": 1, "size": [96, 96]},
-        {"source": "mosaic", "weight": 0.5, "size": [96, 96]},
+        {"source": "night_swirls", "weight": 1, "size": [48, 48]},
+        {"source": "mosaic", "weight": 0.5, "size": [48, 48]},
         {"source": "mine.jpg", "weight": 1, "size": [mine.shape[3], mine.shape[2]]},
     ]
 

@@ -13,11 +13,7 @@ import scipy.optimize
 import torch
 from torch import Tensor
 
-from nst_lessons import (
-    Ending,
-    optimize,
-    optimize_image,
-)
+from nst_lessons import FOURIER, Ending, Stage, noise_like, optimize, optimize_image, run_stages
 from nst_lessons.optimizers import LBFGS_HISTORY, OPTIMIZERS, remembered_pairs
 
 
@@ -76,6 +72,50 @@ def test_only_pictures_are_evaluated_also_where_the_bottom_lies_outside(optimize
     assert min(low for low, _ in seen) >= 0
     assert max(high for _, high in seen) <= 1
     assert (result.image - bottom.clamp(0, 1)).square().mean() < 1e-4
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_in_fourier_coordinates_everything_that_is_seen_is_the_image(optimizer, start, quadratic, small_image):
+    evaluated, called = [], []
+
+    def loss_fn(image: Tensor) -> dict[str, Tensor]:
+        evaluated.append(image.detach().clone())
+        return quadratic(image)
+
+    options = {"optimizer": optimizer, "snapshots": [0, 7], "callback": called.append, "progress": False}
+    result = optimize_image(start, loss_fn, steps=300, coordinates=FOURIER, **options)
+    assert min(result.history.totals) < result.history.totals[0] / 20
+    assert len(evaluated) == len(called) == len(result.history.losses)
+    torch.testing.assert_close(evaluated[0], start, atol=0.002, rtol=0)
+    for image, step in zip(evaluated, called, strict=True):
+        assert 0 <= image.min() <= image.max() <= 1
+        torch.testing.assert_close(step.image, image, atol=1e-6, rtol=0)
+    torch.testing.assert_close(result.history.snapshots[7], evaluated[7], atol=1e-6, rtol=0)
+    best = min(range(len(evaluated)), key=lambda step: result.history.totals[step])
+    torch.testing.assert_close(result.image, evaluated[best], atol=1e-6, rtol=0)
+    assert (result.image - small_image).square().mean() < (start - small_image).square().mean() / 3
+
+
+def test_fourier_coordinates_lead_on_from_a_small_image_to_a_large_one(small_image):
+    sizes = [(6, 8), (12, 17)]
+    goals = [optimize.resize(small_image, size) for size in sizes]
+    stages = [
+        Stage(size, 60, lambda goal=goal: lambda image: {"bowl": (image - goal).square().mean()})
+        for size, goal in zip(sizes, goals, strict=True)
+    ]
+    start = 0.5 + 0.02 * (noise_like(small_image, 0) - 0.5)
+    result = run_stages(stages, start, coordinates=FOURIER, progress=False)
+    assert result.history.stages == [0, 60]
+    small_to_large = (optimize.resize(goals[0], sizes[1]) - small_image).square().mean()
+    assert result.history.totals[60] == pytest.approx(float(small_to_large), rel=0.1)
+    assert result.losses["bowl"] < result.history.totals[60] / 5
+
+
+def test_an_interrupt_before_the_first_loss_gives_the_start_back_in_any_coordinates(start):
+    def interrupt(image: Tensor) -> dict[str, Tensor]:
+        raise KeyboardInterrupt
+
+    assert torch.equal(optimize_image(start, interrupt, coordinates=FOURIER, progress=False).image, start)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -4,9 +4,14 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
+from scipy import ndimage
+from skimage.measure import label, regionprops
 
 from paint import PAINTERS, main, paint
+from painters.brushes import sides
+from painters.cubist import planes
+from painters.pointillist import scatter
 
 MONOCHROME = {"ink_hatching"}
 
@@ -91,6 +96,62 @@ def test_no_two_paintings_are_alike(paintings):
     for (_, a), (_, b) in combinations(paintings.items(), 2):
         assert abs(correlation(a, b)) < 0.6
         assert np.linalg.norm(hand(a) - hand(b)) > 15
+
+
+def dot_diameters(picture: Image.Image) -> np.ndarray:
+    """Of the dots that no other overlaps: regions of one colour, as wide as high, that fill about pi/4 of a square.
+
+    A pixel is added for the edge, where a dot's colour blends with its surroundings.
+    """
+    colours = np.asarray(picture, dtype=int) @ (1, 256, 256**2)
+    regions = regionprops(label(colours, connectivity=1, background=-1))
+    whole = [r for r in regions if 9 <= r.area <= 900 and abs(np.subtract(*r.image.shape)) <= 1 and r.extent > 0.65]
+    return 1 + np.array([region.equivalent_diameter_area for region in whole])
+
+
+@pytest.mark.parametrize("diameter", [8, 12, 16])
+def test_the_dots_are_measured_right(diameter):
+    large = Image.new("RGB", (1024, 1024), "tan")
+    draw = ImageDraw.Draw(large)
+    for k, (row, column) in enumerate(np.ndindex(20, 20)):
+        left, top = 50 * column + 20, 50 * row + 20
+        draw.ellipse((left, top, left + 2 * diameter - 1, top + 2 * diameter - 1), (k % 256, 90, 200 - k // 4))
+    measured = dot_diameters(large.reduce(2))
+    assert len(measured) == 400
+    assert np.abs(measured - diameter).max() < 0.6
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_pointillist_sets_separate_dots_of_several_sizes(seed):
+    """At 512 pixels they measure 8 and more: large enough for a transfer to take over."""
+    diameters = dot_diameters(paint("pointillist", 512, seed))
+    smallest, largest = np.percentile(diameters, (10, 95))
+    assert len(diameters) > 500
+    assert smallest > 8
+    assert largest > 1.25 * smallest
+
+
+@pytest.mark.parametrize("apart", [0.03, 0.1])
+def test_scattered_points_keep_their_distance_and_leave_no_gap(apart):
+    points = scatter(np.random.default_rng(0), apart)
+    distance = np.linalg.norm(points[:, None] - points, axis=-1) + 2 * np.eye(len(points))
+    assert apart < distance.min(axis=0).min()
+    assert distance.min(axis=0).max() < 2 * apart
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_cubist_draws_bold_contours(seed):
+    """A sixth of the picture or more is ink that a square of 4 of 512 pixels fits in; thin lines would not count."""
+    ink = grey(paint("cubist", 512, seed)) < 48
+    assert 1 / 6 < ndimage.binary_opening(ink, np.ones((4, 4))).mean() < 1 / 3
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_cubists_planes_are_large_and_overlap(seed):
+    areas = [abs(np.linalg.det(sides(plane)).sum()) / 2 for plane in planes(np.random.default_rng(seed))]
+    assert sum(areas[:16]) == pytest.approx(1.04**2)  # the picture and its margins, without a gap
+    assert sum(areas[16:]) > 0.3
+    assert np.median(areas) > 0.03
 
 
 def test_the_command_writes_the_paintings_that_are_named(monkeypatch, tmp_path):

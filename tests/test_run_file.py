@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from nst_lessons import (
+    FOURIER,
+    PIXELS,
     CheckpointError,
     Result,
     loss_below,
@@ -71,9 +73,10 @@ def killed_at(step, loss_fn):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("coordinates", [PIXELS, FOURIER], ids=["pixels", "fourier"])
 @pytest.mark.parametrize("steps", [[1, 2, 3, 5, 8], [57], [30, 30]])
-def test_a_resumed_run_ends_as_if_it_had_never_stopped(optimizer, steps, start, banana, tmp_path):
-    options = {"steps": 120, "optimizer": optimizer, "snapshots": [0, 31, 58, 119]}
+def test_a_resumed_run_ends_as_if_it_had_never_stopped(optimizer, coordinates, steps, start, banana, tmp_path):
+    options = {"steps": 120, "optimizer": optimizer, "coordinates": coordinates, "snapshots": [0, 31, 58, 119]}
     whole = run(start, banana, **options)
     file = tmp_path / "run.pt"
     for step in steps:
@@ -189,6 +192,7 @@ def written(start, banana, tmp_path):
 def test_a_checkpoint_of_another_run_is_refused_and_left_alone(written, start, banana, quadratic):
     refused(written, start, banana, "optimizer: lbfgs, not adam", optimizer="adam")
     refused(written, start, banana, r"learning_rate: 1\.0, not 0\.5", learning_rate=0.5)
+    refused(written, start, banana, "coordinates: pixels, not fourier", coordinates=FOURIER)
     refused(written, start[..., :-1], banana, r"start: shape \(1, 3, 12, 17\) .*, not shape \(1, 3, 12, 16\)")
     refused(written, start.double(), banana, "float32, not .*float64")
     refused(written, noise_like(start, 4), banana, "start: another image, not this one")

@@ -102,7 +102,7 @@ def test_apply_style_transfer_does_the_whole_job(tmp_path):
         tmp_path / "photo.png", tmp_path / "painting.jpg", size=48, steps=3, progress=False
     )
     assert content.shape == target.shape == (1, 3, 32, 48)
-    assert style.shape == (1, 3, 96, 64)
+    assert style.shape == (1, 3, 48, 32)
     assert not torch.equal(content, target)
     with pytest.raises(ImageError):
         apply_style_transfer(tmp_path / "missing.png", tmp_path / "painting.jpg")
@@ -123,11 +123,12 @@ def photo_and_painting() -> tuple[torch.Tensor, torch.Tensor]:
 def short_warm_start(monkeypatch):
     monkeypatch.setattr(transfer_module, "WARM_STEPS", 12)
     monkeypatch.setattr(transfer_module, "WARM_SIZE", 40)
+    monkeypatch.setattr(transfer_module, "FULL_SIZE_CHANNELS", 1)  # so that the compact network goes first
 
 
 def test_a_warm_start_is_a_head_start_and_not_counted_among_the_steps(photo_and_painting, short_warm_start):
     backbone, steps = load_backbone("compact", precision="float32"), []
-    cold = style_transfer(backbone, *photo_and_painting, steps=6, progress=False)
+    cold = style_transfer(backbone, *photo_and_painting, steps=6, warm_start=False, progress=False)
     warm = style_transfer(
         backbone,
         *photo_and_painting,
@@ -221,19 +222,20 @@ def test_misspelt_options_are_refused_by_every_recipe(tiny_backbone, small_image
             call(stpes=3)
 
 
-def test_only_a_full_size_network_without_a_recipe_starts_warm(photo_and_painting, monkeypatch):
+def test_small_first_and_cheap_first_unless_a_recipe_is_followed(photo_and_painting, monkeypatch):
     backbone = load_backbone("compact")
     widest = max(backbone.channels.values())
     monkeypatch.setattr(transfer_module, "WARM_STEPS", 1)
+    monkeypatch.setattr(transfer_module, "WARM_SIZE", 20)
 
     def stages(**options) -> int:
         result = style_transfer(backbone, *photo_and_painting, steps=1, progress=False, **options)
         return len(result.history.stages)
 
     monkeypatch.setattr(transfer_module, "FULL_SIZE_CHANNELS", widest + 1)
-    assert stages() == 1
+    assert stages() == 3  # at 20, 40 and 80 pixels
     monkeypatch.setattr(transfer_module, "FULL_SIZE_CHANNELS", widest)
-    assert stages() == 2
+    assert stages() == 4  # at 80 pixels the cheap network, too
     assert stages(warm_start=False) == stages(recipe="shrimal") == 1
 
 
@@ -371,7 +373,7 @@ def test_another_number_of_threads_can_resume_a_warm_run(photo_and_painting, sho
     style_transfer(load_backbone("compact"), *photo_and_painting, **options)
     saved = torch.load(tmp_path / "run.pt", weights_only=True)
     assert torch.equal(saved["start"], photo_and_painting[0])
-    saved["image"] += 1e-2  # as another processor might have rounded, magnified
+    saved["parameters"] += 1e-2  # as another processor might have rounded, magnified
     torch.save(saved, tmp_path / "run.pt")
     assert (
         style_transfer(load_backbone("compact"), *photo_and_painting, **{**options, "steps": 6}).image.isfinite().all()

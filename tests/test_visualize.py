@@ -1,16 +1,19 @@
 """Visualise: against values known by hand, and autograd as an oracle of who sees what."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nst_lessons import Backbone, total_variation
+from nst_lessons import PIXELS, Backbone, selective_channels, total_variation
 from nst_lessons.visualize import (
     activation_overlay,
     layer_sensitivity,
     maximise_activation,
+    random_view,
     receptive_field_box,
     top_channels,
 )
@@ -27,15 +30,34 @@ def test_equal_channels_stay_in_order() -> None:
     assert top_channels(torch.ones(1, 5, 2, 2), 5) == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (3, 4, 5)])
-def test_top_channels_want_one_item(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"features have shape \(1, C, H, W\)"):
-        top_channels(torch.zeros(shape), 1)
+def test_selective_channels_go_by_peak_over_mean_and_silent_ones_are_never_chosen() -> None:
+    features = torch.ones(1, 5, 2, 4)
+    features[0, 1, 0, 0] = 9.0  # peak 9, mean 2
+    features[0, 2] = 0.0
+    features[0, 3] *= 100.0
+    features[0, 3, 1, 2] = 500.0  # peak 500, mean 150
+    features[0, 4] = -1.0
+    features[0, 4, 0, 0] = 6.9  # mean below 0
+    assert selective_channels(features, 2) == [1, 3]
+    assert selective_channels(features, 99) == [1, 3, 0]
+    assert selective_channels(torch.zeros(1, 5, 2, 4), 3) == []
 
 
-def test_top_channels_want_a_count() -> None:
+def test_several_images_are_one_large_one() -> None:
+    features = torch.rand(3, 6, 4, 5, generator=torch.Generator().manual_seed(1)) ** 4
+    side_by_side = features.permute(1, 2, 0, 3).reshape(1, 6, 4, 15)
+    for ranked in (top_channels, selective_channels):
+        assert ranked(features, 6) == ranked(side_by_side, 6)
+        assert ranked(features, 6) != ranked(features[:1], 6)
+
+
+@pytest.mark.parametrize("ranked", [top_channels, selective_channels])
+def test_channels_are_ranked_of_features_by_a_count(ranked) -> None:
+    for shape in ((3, 4, 5), (0, 3, 4, 5)):
+        with pytest.raises(ValueError, match=r"features have shape \(B, C, H, W\), not \(" + str(shape[0])):
+            ranked(torch.zeros(shape), 1)
     with pytest.raises(ValueError, match="count must be at least 1, not 0"):
-        top_channels(torch.zeros(1, 3, 2, 2), 0)
+        ranked(torch.zeros(1, 3, 2, 2), 0)
 
 
 def test_overlay_is_dark_where_a_channel_is_silent_and_lit_where_it_is_active(small_image: Tensor) -> None:
@@ -150,19 +172,21 @@ def mean_activation(backbone: Backbone, layer: str, channel: int, image: Tensor)
     return float(backbone(image, [layer])[layer][0, channel].mean())
 
 
-def test_maximising_raises_the_activation_tenfold_and_leaves_the_start_alone(tiny_backbone: Backbone) -> None:
+@pytest.mark.parametrize(("layer", "channel"), [("conv1_1", 2), ("relu1_2", 1), ("pool1", 1), ("conv2_2", 1)])
+def test_maximising_raises_the_activation_tenfold_and_leaves_the_start_alone(
+    layer: str, channel: int, tiny_backbone: Backbone
+) -> None:
     start = 0.5 + 0.01 * torch.randn(1, 3, 12, 18, generator=torch.Generator().manual_seed(3))
     before = start.clone()
-    for layer, channel in (("conv1_1", 2), ("conv2_2", 1)):
-        result = maximise_activation(tiny_backbone, layer, channel, start=start, octaves=1, tv=0, progress=False)
-        gained = mean_activation(tiny_backbone, layer, channel, result.image) - mean_activation(
-            tiny_backbone, layer, channel, start
-        )
-        noise = (torch.rand(64, 3, 12, 18, generator=torch.Generator().manual_seed(4)) - 0.5) * 0.2 + start
-        spread = float(tiny_backbone(noise, [layer])[layer][:, channel].mean((1, 2)).std())
-        assert gained > 10 * spread  # ten times what chance changes
-        assert result.image.shape == start.shape
-        assert 0 <= result.image.min() <= result.image.max() <= 1
+    result = maximise_activation(tiny_backbone, layer, channel, start=start, tv=0, progress=False)
+    gained = mean_activation(tiny_backbone, layer, channel, result.image) - mean_activation(
+        tiny_backbone, layer, channel, start
+    )
+    noise = (torch.rand(64, 3, 12, 18, generator=torch.Generator().manual_seed(4)) - 0.5) * 0.2 + start
+    spread = float(tiny_backbone(noise, [layer])[layer][:, channel].mean((1, 2)).std())
+    assert gained > 10 * spread  # ten times what chance changes
+    assert result.image.shape == start.shape
+    assert 0 <= result.image.min() <= result.image.max() <= 1
     assert torch.equal(start, before)
 
 
@@ -171,9 +195,14 @@ def test_maximising_finds_the_colour_that_a_filter_looks_for() -> None:
     with torch.no_grad():
         backbone.conv1_1.weight.zero_()
         backbone.conv1_1.weight[1, :, 1, 1] = torch.tensor([1.0, -1.0, 0.5])  # red and blue, no green
-    image = maximise_activation(backbone, "conv1_1", 1, size=20, tv=0, progress=False).image
-    red, green, blue = image[0].mean((1, 2))
-    assert red > 0.99 and green < 0.01 and blue > 0.99
+    start = torch.full((1, 3, 20, 20), 0.6)
+    options = {"start": start, "coordinates": PIXELS, "tv": 0, "progress": False}
+    result = maximise_activation(backbone, "conv1_1", 1, **options)
+    magenta = torch.tensor([1.0, 0.0, 1.0]).view(1, 3, 1, 1).expand_as(start)
+    assert (result.image - magenta).abs().mean() < 5e-3  # corners are seldom seen
+    before, after = (backbone(image, ["conv1_1"])["conv1_1"] for image in (start, magenta))
+    scale = (before.square().mean() * after.square().mean()) ** 0.25
+    assert result.losses["activation"] == pytest.approx(-float(after[:, 1].mean() / scale), rel=1e-2)
 
 
 def test_total_variation_makes_the_image_smoother(tiny_backbone: Backbone) -> None:
@@ -192,25 +221,28 @@ def test_maximising_is_repeatable_and_seeds_matter(tiny_backbone: Backbone) -> N
     assert not torch.equal(one, other)
 
 
-def test_octaves_end_at_the_full_size(tiny_backbone: Backbone) -> None:
-    result = maximise_activation(tiny_backbone, "conv2_1", 0, size=30, steps=2, octaves=4, progress=False)
-    assert result.image.shape == (1, 3, 30, 30)
-    assert result.history.stages == [0, 2, 4, 6]
+@pytest.mark.parametrize("size", [(40, 64), (57, 39)])
+def test_a_view_is_near_the_image_and_turns_without_a_squeeze(size: tuple[int, int]) -> None:
+    """Where each pixel is taken from, as two ramps tell; in the middle, where no mirror reaches."""
+    height, width = size
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    ramps = torch.stack([rows, columns, rows])[None].float()
+    angles = []
+    for seed in range(40):
+        view = random_view(ramps, torch.Generator().manual_seed(seed))
+        assert view.shape == ramps.shape
+        middle = view[0, :, height // 2 - 1 : height // 2 + 2, width // 2 - 1 : width // 2 + 2]
+        down, right = middle[:2].diff(dim=1)[:, 0, 1], middle[:2].diff(dim=2)[:, 1, 0]
+        assert float(down @ right) == pytest.approx(0, abs=1e-3)
+        assert float(down.norm()) == pytest.approx(float(right.norm()), abs=1e-3)
+        assert 0.85 <= float(down.norm()) <= 1.15
+        angles.append(math.degrees(math.atan2(float(right[0]), float(right[1]))))
+    assert max(map(abs, angles)) <= 15
+    assert min(angles) < -5 and max(angles) > 5
 
 
-def test_one_interrupt_ends_all_octaves(tiny_backbone: Backbone) -> None:
-    def interrupt(step) -> None:
-        if step.index == 3:
-            raise KeyboardInterrupt
-
-    result = maximise_activation(tiny_backbone, "conv2_1", 0, size=30, steps=3, callback=interrupt, progress=False)
-    assert result.interrupted
-    assert len(result.history.losses) == 4
-    assert result.image.shape == (1, 3, 30, 30)
-
-
-def test_random_jitter_cannot_be_resumed(tiny_backbone: Backbone, tmp_path) -> None:
-    with pytest.raises(ValueError, match="random jitter cannot be resumed"):
+def test_a_run_with_random_views_cannot_be_resumed(tiny_backbone: Backbone, tmp_path) -> None:
+    with pytest.raises(ValueError, match="random views cannot be resumed"):
         maximise_activation(tiny_backbone, "conv2_1", 0, checkpoint=tmp_path / "run.pt")
 
 
@@ -220,7 +252,6 @@ def test_random_jitter_cannot_be_resumed(tiny_backbone: Backbone, tmp_path) -> N
         ({"layer": "conv7_1", "channel": 0}, "unknown layer 'conv7_1'"),
         ({"layer": "conv2_1", "channel": 6}, "conv2_1 has channels 0 to 5, not 6"),
         ({"layer": "conv2_1", "channel": -1}, "conv2_1 has channels 0 to 5, not -1"),
-        ({"layer": "conv2_1", "channel": 0, "octaves": 0}, "octaves must be at least 1, not 0"),
     ],
 )
 def test_maximising_refuses_what_is_not_there(tiny_backbone: Backbone, arguments: dict, message: str) -> None:

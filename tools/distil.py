@@ -7,14 +7,14 @@ map, thrown away afterwards, takes the student's features to the teacher's; what
 
     sum over layers l of  |map_l(student_l(x)) - teacher_l(x)|^2 / |teacher_l(x)|^2
 
-and, because it is for style transfer, the same for the Gram matrices of the first ReLU layer of each block. This is
-after Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015), and Romero et al., "FitNets"
-(2015). Two things are ours. The student does not start at random: each layer keeps the teacher's channels that
-explain most of its features (QR with pivoting) and is fitted to them by least squares, after He, Zhang and Sun,
-"Channel Pruning for Accelerating Very Deep Neural Networks" (2017). And part of each batch are canvases: images that
-are being optimised with the student itself, because an optimisation walks to where a network was never trained. Some
-of their paintings are dead leaves, discs that hide one another: flat colours and hard edges, as a painter's, which
-photographs lack (Lee, Mumford and Huang, "Occlusion Models for Natural Images", 2001).
+with less weight for the last two layers, and, because it is for style transfer, the same for the Gram matrices of the
+first ReLU layer of each block. It is after Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network"
+(2015), and Romero et al., "FitNets" (2015). Two things are ours. The student does not start at random: each layer
+keeps the teacher's channels that explain most of its features (QR with pivoting) and is fitted to them by least
+squares, after He, Zhang and Sun, "Channel Pruning for Accelerating Very Deep Neural Networks" (2017). And part of each
+batch are canvases: images that are being optimised with the student itself, because an optimisation walks to where a
+network was never trained. Some of their paintings are dead leaves, discs that hide one another: flat colours and hard
+edges, as a painter's, which photographs lack (Lee, Mumford and Huang, "Occlusion Models for Natural Images", 2001).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm, trange
 
+from muon import Muon
 from nst_lessons.files import whole_file
 from nst_lessons.images import preprocess
 from nst_lessons.losses import gram_matrix, relative_error
@@ -38,12 +39,14 @@ from nst_lessons.network import Backbone
 from nst_lessons.weight_files import load_backbone
 from training_images import Canvases, augment, half_precision, random_crops, read_photos
 
-BLOCKS = ((16, 32), (64, 64), (80, 80, 80), (128, 128, 128), (128, 128, 128))
+BLOCKS = ((24, 48), (64, 96), (128, 128, 160), (320, 256, 320), (256, 192, 128))
 HELD_OUT_EVERY = 20
 SAMPLED_POSITIONS = 1024  # of each image
+LAYER_WEIGHTS = {"relu5_2": 0.5, "relu5_3": 0.25}  # the others' are 1
 GRAM_WEIGHT = 1.0
-SAVE_EVERY = 200
-WARM_UP = 300
+CANVAS_GROUPS = 3  # taking turns, so that successive steps see different pictures
+SAVE_EVERY = 50
+WARM_UP = 40
 
 Maps = nn.ModuleDict
 
@@ -171,17 +174,16 @@ def gram_errors(pairs: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]
     }
 
 
-def distillation_loss(
-    student: Backbone, teacher: Backbone, maps: Maps, images: Tensor
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """What is minimised, as the module's docstring has it; and its first sum's terms, by layer."""
+def distillation_loss(student: Backbone, teacher: Backbone, maps: Maps, images: Tensor) -> Tensor:
+    """What is minimised, as the module's docstring has it."""
     with half_precision():
         with torch.no_grad():
             targets = teacher(images, maps)
         features = student(images, maps)
     pairs = paired_features(maps, features, targets, SAMPLED_POSITIONS)
     errors, of_grams = relative_errors(pairs), gram_errors(pairs)
-    return torch.stack([*errors.values()]).sum() + GRAM_WEIGHT * torch.stack([*of_grams.values()]).sum(), errors
+    loss = sum((LAYER_WEIGHTS.get(layer, 1.0) * error for layer, error in errors.items()), torch.tensor(0.0))
+    return loss + GRAM_WEIGHT * torch.stack([*of_grams.values()]).sum()
 
 
 @torch.no_grad()
@@ -211,6 +213,13 @@ def training_state(out: Path) -> Path:
     return out.with_suffix(".training")
 
 
+def save_state(path: Path, step: int, student: nn.Module, maps: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Keep what a training needs to go on, in place of what was kept before."""
+    state = {"student": student.state_dict(), "maps": maps.state_dict(), "optimizer": optimizer.state_dict()}
+    with whole_file(path) as file:
+        torch.save(state | {"step": step}, file)
+
+
 def distil(
     student: Backbone,
     teacher: Backbone,
@@ -218,20 +227,21 @@ def distil(
     *,
     out: Path,
     steps: int = 9000,
-    batch: int = 4,
-    canvases: int = 4,
-    learning_rate: float = 5e-4,
+    batch: int = 3,
+    canvases: int = 3,
+    learning_rate: float = 5e-3,
     seed: int = 0,
     start: Backbone | None = None,
 ) -> Maps:
-    """Train the student; an interrupted run goes on where ``out``'s training state was last saved.
+    """Train the student; an interrupted run goes on from ``out``'s training state.
 
     Args:
         student: a `Backbone` with the teacher's layer names; its weights are changed.
-        teacher: a frozen `Backbone`.
+        teacher: a frozen `Backbone`, scaled as `normalise_activations` does it; otherwise the maps, whose weights
+            must be as large as its features, learn next to nothing.
         photos: ``(3, H, W)`` uint8, as `read_photos` gives them.
         out: the weights' path; the training state lies beside it.
-        steps: of Adam, whose learning rate rises for a while, not to spoil the start, then falls linearly to zero.
+        steps: of Muon, whose learning rate rises for a while, not to spoil the start, then falls linearly to zero.
         batch, canvases: photos and canvases a step.
         start: what the closed form fits the student to instead of the teacher, such as a wider student trained before.
 
@@ -249,29 +259,24 @@ def distil(
         student.load_state_dict(saved["student"])
         maps.load_state_dict(saved["maps"])
         generator.manual_seed(seed + saved["step"])
-    optimizer = torch.optim.Adam([*student.parameters(), *maps.parameters()], lr=learning_rate)
+    optimizer = Muon([*student.parameters(), *maps.parameters()], lr=learning_rate)
     if saved is not None:
         optimizer.load_state_dict(saved["optimizer"])
     student.to(memory_format=torch.channels_last)
-    walking = Canvases(photos, canvases, generator)
+    groups = [Canvases(photos, canvases, generator) for _ in range(CANVAS_GROUPS)]
     done = saved["step"] if saved else 0
     progress = trange(done, steps, initial=done, total=steps)
     for step in progress:
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * min(1 - step / steps, (step + 1) / WARM_UP)
-        images = torch.cat([augment(random_crops(photos, batch, generator), generator), walking.step(student)])
-        loss, errors = distillation_loss(student, teacher, maps, images)
+        optimizer.param_groups[0]["lr"] = learning_rate * min(1 - step / steps, (step + 1) / WARM_UP)
+        walked = groups[step % CANVAS_GROUPS].step(student)
+        images = torch.cat([augment(random_crops(photos, batch, generator), generator), walked])
+        loss = distillation_loss(student, teacher, maps, images)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        progress.set_postfix(
-            {layer: f"{float(error.detach()):.3f}" for layer, error in errors.items() if layer[-2:] == "_1"}
-        )
+        progress.set_postfix(loss=f"{float(loss.detach()):.3f}")
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
-            parts: dict[str, nn.Module | torch.optim.Optimizer]
-            parts = {"student": student, "maps": maps, "optimizer": optimizer}
-            with whole_file(state_path) as file:
-                torch.save({name: part.state_dict() for name, part in parts.items()} | {"step": step + 1}, file)
+            save_state(state_path, step + 1, student, maps, optimizer)
     return maps
 
 
@@ -288,7 +293,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True, help="a folder of photos (and paintings)")
     parser.add_argument("--teacher", default="vgg16", help="vgg16, vgg19 or the path of a checkpoint")
     parser.add_argument("--out", type=Path, required=True, help="where to write the .safetensors")
-    parser.add_argument("--steps", type=int, default=9000, help="of Adam (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=9000, help="of Muon (default: %(default)s)")
     parser.add_argument(
         "--start", type=Path, help="begin as this network, as far as the widths allow, not as the teacher"
     )
@@ -300,6 +305,7 @@ def main() -> None:
     teacher = load_backbone(args.teacher)
     student = Backbone(BLOCKS).to(teacher.device)
     start = load_backbone(args.start) if args.start else None
+    normalise_activations(teacher, random_crops(training, 64, torch.Generator().manual_seed(2)))
     maps = distil(student, teacher, training, out=args.out, steps=args.steps, start=start)
     evaluation = random_crops(held_out, 4 * len(held_out), torch.Generator().manual_seed(1))
     for layer, error in held_out_errors(student, teacher, maps, evaluation).items():

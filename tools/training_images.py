@@ -7,13 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nst_lessons.images import ImageError, load_image
+from nst_lessons.images import ImageError, load_image, resize
 from nst_lessons.losses import content_loss, gram_matrix, style_loss
 from nst_lessons.network import Backbone
 
 PHOTO_SIZE = 256
-CROP = 128
+CROP = 160  # at 128, every position of block 5 sees the border
 CANVAS_LIFE = 120
+AIM_EVERY = 10
 LEAVES = 300
 
 
@@ -37,14 +38,16 @@ def read_photos(folder: Path) -> list[Tensor]:
 
 
 def random_crop(photos: list[Tensor], generator: torch.Generator) -> Tensor:
-    """One crop, mirrored half of the time, ``(3, CROP, CROP)`` in [0, 1]."""
+    """One square of any size from CROP up, scaled to CROP and mirrored half of the time, ``(3, CROP, CROP)``."""
 
     def draw(end: int) -> int:
         return int(torch.randint(end, (), generator=generator))
 
     photo = photos[draw(len(photos))]
-    top, left = draw(photo.shape[1] - CROP + 1), draw(photo.shape[2] - CROP + 1)
-    crop = photo[:, top : top + CROP, left : left + CROP].float() / 255
+    side = CROP + draw(min(photo.shape[1:]) - CROP + 1)
+    top, left = draw(photo.shape[1] - side + 1), draw(photo.shape[2] - side + 1)
+    square = photo[None, :, top : top + side, left : left + side].float() / 255
+    crop = resize(square, (CROP, CROP))[0]
     return crop.flip(-1) if draw(2) else crop
 
 
@@ -86,33 +89,40 @@ class Canvases:
     """Images on their way from a photo or from noise to another image's style, as the student sees it."""
 
     def __init__(self, photos: list[Tensor], count: int, generator: torch.Generator) -> None:
-        self.photos, self.count, self.generator, self.age = photos, count, generator, 0
+        self.photos, self.count, self.generator = photos, count, generator
         self.restart()
 
     def restart(self) -> None:
         """Take new photos and paintings."""
+        self.age = 0
         self.photo = random_crops(self.photos, self.count, self.generator)
         paintings = random_crops(self.photos, self.count, self.generator)
-        paintings[::2] = torch.stack([dead_leaves(self.generator) for _ in paintings[::2]])
+        paintings[::3] = torch.stack([dead_leaves(self.generator) for _ in paintings[::3]])
         self.painting = augment(paintings, self.generator)
         noise = 0.5 + 0.15 * torch.randn(self.photo.shape, generator=self.generator)
         from_noise = torch.rand(self.count, 1, 1, 1, generator=self.generator) < 0.3
         self.images = torch.where(from_noise, noise, self.photo).clamp(0, 1).requires_grad_()
         self.optimizer = torch.optim.Adam([self.images], lr=0.04)
 
+    @torch.no_grad()
+    def aim(self, student: Backbone) -> None:
+        """Take the targets as the student sees them now."""
+        with half_precision():
+            styles = student(self.painting, student.layers_by_block("relu", 1))
+            self.content = student(self.photo, ["relu4_2"])
+        self.grams = {layer: gram_matrix(features) for layer, features in styles.items()}
+
     def step(self, student: Backbone) -> Tensor:
         """Walk one step and return the images, ``(count, 3, CROP, CROP)``."""
-        if self.age % CANVAS_LIFE == CANVAS_LIFE - 1:
+        if self.age == CANVAS_LIFE:
             self.restart()
+        if self.age % AIM_EVERY == 0:  # the student changes, but slowly
+            self.aim(student)
         self.age += 1
-        style_layers = student.layers_by_block("relu", 1)
-        with torch.no_grad(), half_precision():
-            grams = {layer: gram_matrix(f.float()) for layer, f in student(self.painting, style_layers).items()}
-            content = {layer: f.float() for layer, f in student(self.photo, ["relu4_2"]).items()}
         with half_precision():
-            features = student(self.images, [*content, *style_layers])
-        features = {layer: f.float() for layer, f in features.items()}
-        loss = content_loss(features, content) + style_loss(features, grams, weights=dict.fromkeys(grams, 3.0))
+            features = student(self.images, [*self.content, *self.grams])
+        style = style_loss(features, self.grams, weights=dict.fromkeys(self.grams, 3.0))
+        loss = content_loss(features, self.content) + style
         (self.images.grad,) = torch.autograd.grad(loss, [self.images])
         self.optimizer.step()
         with torch.no_grad():

@@ -16,7 +16,7 @@ from nst_lessons.images import ImageError, load_image
 from nst_lessons.network import Backbone
 from nst_lessons.published import TransferOptions
 from nst_lessons.samples import PAINTINGS, PHOTOS, sample
-from nst_lessons.transfer import CONTENT_LAYERS, PAINTING_SCALE, TRANSFER_DEFAULTS, style_transfer
+from nst_lessons.transfer import CONTENT_LAYERS, TRANSFER_DEFAULTS, style_transfer
 from nst_lessons.widgets.layout import PANEL, SIZES, data_url, frame, loss_curves, page, paragraph, row, show, slider
 
 THUMBNAIL = 156  # the side of a chosen picture, in pixels
@@ -79,7 +79,7 @@ class TransferExplorer:
         if self.run.disabled:  # a second click that was on its way
             return
         try:
-            pictures = self.photo.load(self.size.value), self.painting.load(PAINTING_SCALE * self.size.value)
+            pictures = self.photo.load(self.size.value), self.painting.load(self.size.value)
         except ImageError as error:
             self.say(f"{error}.")
             return

@@ -13,7 +13,7 @@ also measures the style of the transfers. With ``--picture`` the picture before 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import product
 from typing import Any
@@ -23,10 +23,10 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from nst_lessons import (
-    PHOTOS,
+    FOURIER,
+    PIXELS,
     Backbone,
     Result,
-    content_loss,
     gram_matrix,
     load_backbone,
     load_image,
@@ -41,7 +41,7 @@ from nst_lessons import (
 from nst_lessons.figures import INK, LABEL_SIZE, finish, grid
 from nst_lessons.images import to_pil
 from nst_lessons.network import Padding
-from nst_lessons.optimizers import SPRING
+from nst_lessons.reconstruct import start_image
 from nst_lessons.visualize import maximise_activation
 
 SIZE, STEPS, OCTAVES = 192, 60, 3
@@ -84,88 +84,6 @@ def ssim(image: Tensor, photo: Tensor) -> float:
     """Structural similarity with the photo: 1 is identical."""
     a, b = (x[0].permute(1, 2, 0).numpy() for x in (image, photo))
     return float(structural_similarity(a, b, data_range=1, channel_axis=2))
-
-
-def photo_colours() -> Tensor:
-    """Photographs' colours, decorrelated: the root of the covariance of R, G and B over the package's photos (3, 3)."""
-    pixels = torch.cat([load_image(sample(name), size=256)[0].flatten(1) for name in PHOTOS], dim=1)
-    directions, variances, _ = torch.linalg.svd(pixels.cov())
-    root = directions * variances.sqrt()
-    return root / root.norm(dim=0).max()
-
-
-def natural(z: Tensor, colours: Tensor) -> Tensor:
-    """White numbers as an image with a photograph's statistics: amplitudes fall with 1/f, colours are correlated.
-
-    Olah, Mordvintsev and Schubert, "Feature Visualization" (Distill, 2017). L-BFGS walks the same way over white
-    pixels as over their Fourier coefficients, because the transform is a rotation.
-    """
-    return 0.5 + torch.einsum("ij,bjhw->bihw", colours, torch.fft.irfft2(torch.fft.rfft2(z) / f(z), z.shape[-2:]))
-
-
-def whiten(image: Tensor, colours: Tensor) -> Tensor:
-    """The numbers of which `natural` makes this image."""
-    grey = torch.einsum("ij,bjhw->bihw", colours.inverse(), image - 0.5)
-    return torch.fft.irfft2(torch.fft.rfft2(grey) * f(image), image.shape[-2:])
-
-
-def f(image: Tensor) -> Tensor:
-    """The frequency of each of `rfft2`'s coefficients, in cycles per pixel; the constant counts as the lowest."""
-    height, width = image.shape[-2:]
-    return torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)).clamp_min(1 / max(height, width))
-
-
-def fourier_walk(z: Tensor, loss_fn: Callable[[Tensor], Tensor], colours: Tensor, adam: bool = False) -> Tensor:
-    """Walk downhill over Fourier coefficients with 1/f amplitudes and decorrelated colours; gives the image."""
-    z = z.clone().requires_grad_()
-    optimizer = (
-        torch.optim.Adam([z], lr=0.05)
-        if adam
-        else torch.optim.LBFGS(
-            [z],
-            max_iter=STEPS,
-            max_eval=STEPS,
-            tolerance_grad=0,
-            tolerance_change=0,
-            history_size=50,
-            line_search_fn="strong_wolfe",
-        )
-    )
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        image = natural(z, colours)
-        loss = loss_fn(image.clamp(0, 1)) + SPRING * (image - image.clamp(0, 1)).square().mean()
-        loss.backward()
-        return loss
-
-    for _ in range(2 * STEPS if adam else 1):
-        optimizer.step(closure)
-    return natural(z.detach(), colours).clamp(0, 1)
-
-
-def fourier(goal: Tensor, loss_at: Callable[[Tensor], Callable[[Tensor], Tensor]], octaves: int) -> Tensor:
-    """A reconstruction over Fourier coefficients, small first when there are octaves."""
-    colours, image = photo_colours(), None
-    for octave in reversed(range(octaves)):
-        small = resize(goal, SIZE // 2**octave)
-        noise = 0.01 * torch.randn(small.shape, generator=torch.Generator().manual_seed(0))
-        z = noise if image is None else whiten(resize(image, (small.shape[-2], small.shape[-1])), colours)
-        image = fourier_walk(z, loss_at(small), colours)
-    assert image is not None
-    return image
-
-
-def content_at(backbone: Backbone, layer: str, photo: Tensor) -> Callable[[Tensor], Tensor]:
-    """What `reconstruct_content` minimises."""
-    target = backbone(photo, [layer])
-    return lambda image: content_loss(backbone(image, target), target) + total_variation(image)
-
-
-def style_at(backbone: Backbone, painting: Tensor) -> Callable[[Tensor], Tensor]:
-    """What `reconstruct_style` minimises, with total variation."""
-    target = {layer: gram_matrix(maps) for layer, maps in backbone(painting, STYLE).items()}
-    return lambda image: style_loss(backbone(image, target), target, weights=STYLE) + 0.1 * total_variation(image)
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[tuple[str, Iterable[float]]]) -> None:
@@ -236,49 +154,35 @@ def compare_tv(backbone: Backbone) -> Iterator[tuple[str, list[float]]]:
 
 
 def compare_coordinates(backbone: Backbone) -> Iterator[tuple[str, list[float]]]:
-    for layer, (way, octaves) in product(DEPTHS, product(("pixels", "Fourier"), (1, OCTAVES))):
+    ways = list(product((PIXELS, FOURIER), (1, OCTAVES)))
+    for layer, (coordinates, octaves) in product(DEPTHS, ways):
         rows = []
         for photo, _ in pictures():
-            if way == "pixels":
-                image = reconstruct_content(backbone, photo, layer, octaves=octaves, **QUIET).image
-            else:
-                image = fourier(photo, partial(content_at, backbone, layer), octaves)
-            loss = float(content_at(backbone, layer, photo)(image) - total_variation(image))
-            rows.append([loss, ssim(image, photo), crackle(image, photo)])
-        yield f"content {layer}, {way}, {octaves} octave{'s' * (octaves > 1)}", mean(rows)
-    for way, octaves in product(("pixels", "Fourier"), (1, OCTAVES)):
+            start = start_image("grey", photo)
+            options = {"octaves": octaves, "coordinates": coordinates, **QUIET}
+            run = reconstruct_content(backbone, photo, layer, start=start, **options)
+            rows.append([run.losses["content"], ssim(run.image, photo), crackle(run.image, photo)])
+        yield f"content {layer}, {coordinates.name}, {octaves} octave{'s' * (octaves > 1)}", mean(rows)
+    for coordinates, octaves in ways:
         rows = []
         for _, painting in pictures():
             small = resize(painting, SIZE)
-            if way == "pixels":
-                image = reconstruct_style(backbone, small, STYLE, tv=0.1, octaves=octaves, **QUIET).image
-            else:
-                image = fourier(small, partial(style_at, backbone), octaves)
-            loss = float(style_at(backbone, small)(image) - 0.1 * total_variation(image))
-            rows.append([loss, torch.nan, crackle(image, small)])
-        yield f"style, {way}, {octaves} octave{'s' * (octaves > 1)}", mean(rows)
+            start = start_image("grey", small)
+            options = {"octaves": octaves, "coordinates": coordinates, "tv": 0.1, **QUIET}
+            run = reconstruct_style(backbone, small, STYLE, start=start, **options)
+            rows.append([run.losses["style"], torch.nan, crackle(run.image, small)])
+        yield f"style, {coordinates.name}, {octaves} octave{'s' * (octaves > 1)}", mean(rows)
 
 
 def compare_feature_visualization(backbone: Backbone) -> Iterator[tuple[str, list[float]]]:
     """Mean activation of four channels, and the total variation of the images."""
-    colours, generator = photo_colours(), torch.Generator().manual_seed(0)
-    noise = 0.01 * torch.randn(1, 3, 96, 96, generator=generator)
-
-    def excitement(layer: str, channel: int, image: Tensor) -> Tensor:
-        return backbone(image, [layer])[layer][:, channel].mean()
-
-    def jittered(layer: str, channel: int, scale: float, image: Tensor) -> Tensor:
-        shift = torch.randint(-4, 5, (2,), generator=generator).tolist()
-        return 30 * total_variation(image) - excitement(layer, channel, image.roll(shift, (2, 3))) / scale
-
-    rows: dict[str, list[list[float]]] = {"pixels, 3 octaves": [], "Fourier": []}
-    for layer, channel in CHANNELS:
-        maximised = maximise_activation(backbone, layer, channel, steps=STEPS, progress=False).image
-        scale = float(backbone(natural(noise, colours), [layer])[layer].square().mean().sqrt())
-        walked = fourier_walk(noise, partial(jittered, layer, channel, scale), colours, adam=True)
-        for images, image in zip(rows.values(), (maximised, walked), strict=True):
-            images.append([float(excitement(layer, channel, image)), float(total_variation(image))])
-    yield from ((name, mean(values)) for name, values in rows.items())
+    for coordinates in (PIXELS, FOURIER):
+        rows = []
+        for layer, channel in CHANNELS:
+            options = {"coordinates": coordinates, "progress": False}
+            image = maximise_activation(backbone, layer, channel, size=96, **options).image
+            rows.append([float(backbone(image, [layer])[layer][:, channel].mean()), float(total_variation(image))])
+        yield coordinates.name, mean(rows)
 
 
 def before_and_after(backbone: Backbone, path: str) -> None:

@@ -1,10 +1,18 @@
-"""A guitar, a bottle and a newspaper, each facet seen from a place of its own."""
+"""A guitar, a bottle, a pipe and a newspaper on a table, broken over planes that overlap and do not quite fit."""
 
 import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw
+from scipy import ndimage
 
-from painters.brushes import SKETCH, Array, brushwork, cover, directions, fill, grid, ramp, ribbons, sides
+from painters.brushes import Array, Mask, brushwork, cover, directions, fractal_noise, grid, palette, sides
+
+SHARP = 1000  # side of the sketch, in pixels: contours need more than brushes.SKETCH
+NORMALS = directions(np.array([0.3, 1.1, 1.35, 1.85, 2.8]))  # of cuts and shades: few, for the planes to rhyme
+OCHRE, TERRACOTTA, UMBER = "8a5a1c c8923a f0d08a", "6a2214 b04a28 e08a58", "241610 5a3820 a07444"
+GREY, BLUE, BOTTLE = "6a6a64 aaa698 e6dec8", "1f3046 5a7890 b4c8d0", "0c2a24 1f5a48 7aa88a"
+PAPER, HOLE = "a89c80 e0d4b0 fff6dc", "0e0c10 2a2024"
+INK, STRING = palette("161214 faeece")
 
 
 def split(polygon: Array, normal: Array, share: float) -> tuple[Array, Array]:
@@ -20,57 +28,79 @@ def split(polygon: Array, normal: Array, share: float) -> tuple[Array, Array]:
     return np.array(parts[0]), np.array(parts[1])
 
 
-def paint(rng: Generator, n: int) -> Image.Image:
-    x, y = grid(SKETCH)
-    normals = directions(np.array([0.3, 1.1, 1.3, 1.85, 2.5, 2.8]))
+def planes(rng: Generator) -> list[Array]:
+    """Convex polygons in few directions, back to front: some that fill the picture, others over their seams."""
     facets = [np.array([(-0.02, -0.02), (1.02, -0.02), (1.02, 1.02), (-0.02, 1.02)])]
-    for _ in range(7):
-        cuts = [normals[np.argmax(np.ptp(f @ normals.T, axis=0) * rng.uniform(0.6, 1, 6))] for f in facets]
-        facets = [half for f, cut in zip(facets, cuts, strict=True) for half in split(f, cut, rng.uniform(0.33, 0.67))]
+    for _ in range(4):
+        cuts = [NORMALS[np.argmax(np.ptp(f @ NORMALS.T, axis=0) * rng.uniform(0.6, 1, 5))] for f in facets]
+        facets = [half for f, cut in zip(facets, cuts, strict=True) for half in split(f, cut, rng.uniform(0.36, 0.64))]
+    for row, column in np.ndindex(4, 4):
+        middle = (np.array((column, row)) + rng.uniform(0.1, 0.9, 2)) / 4
+        first, second = rng.choice(5, 2, replace=False)
+        along, across = NORMALS[first] * rng.uniform(0.09, 0.17), NORMALS[second] * rng.uniform(0.05, 0.1)
+        facets.append(middle + np.array([along + across, along - across, -along - across, across - along]))
+    return facets
+
+
+def still_life(facet: Array, mood: Array, light: Array, u: Array, v: Array) -> tuple[Array, Array]:
+    """The things at u and v, shaded by the light, as a sketch (SHARP, SHARP, 3) and a number for each visible part."""
+    sketch, part = np.zeros((SHARP, SHARP, 3)), np.zeros((SHARP, SHARP), dtype=int)
+
+    def lay(where: Mask, *palettes: str, tone: Array | float = 0.0) -> None:
+        """Lay a thing, from dark to light across each plane, in the palette that suits the plane's mood."""
+        for k, colours in enumerate(palettes):
+            cover(sketch, where & (mood % len(palettes) == k), colours, light + tone)
+        part[where] = facet[where] + part.max() + 1
+
+    lay(light >= 0, GREY, BLUE, OCHRE, BOTTLE)
+    lay(v > 0.67 + 0.1 * u, UMBER, TERRACOTTA, UMBER, OCHRE)
+    line = v - 0.53 + 0.3 * (u - 0.2)  # of the newspaper: across its print
+    lay((np.abs(u - 0.2) < 0.2) & (np.abs(line - 0.09) < 0.2), PAPER)
+    stem = (np.abs(u - 0.13) < 0.014) & (np.abs(line + 0.025) < 0.075)
+    hook = (np.abs(np.hypot(u - 0.09, line - 0.045) - 0.04) < 0.014) & (line > 0.045)
+    ring = np.abs(np.hypot((u - 0.26) / 0.8, line) - 0.08) < 0.015
+    rows = (np.abs(line % 0.05 - 0.025) < 0.008) & (line > 0.1) & (line < 0.29) & (np.abs(u - 0.2) < 0.16)
+    sketch[stem | hook | ring | rows] = INK
+    bottle = (np.abs(u - 0.8) < 0.036 + (0.55 * (v - 0.2)).clip(0, 0.064)) & (v > 0.04) & (v < 0.8)
+    lay(bottle, BOTTLE, BOTTLE, BLUE, BOTTLE, tone=2.5 * (u - 0.8))
+    lay(bottle & (np.abs(v - 0.5) < 0.1), OCHRE, GREY)
+    lay(bottle & (np.abs(np.abs(v - 0.5) - 0.06) < 0.014), TERRACOTTA)
+    along, beside = (u - 0.46) * 0.34 + (v - 0.58) * 0.94, (u - 0.46) * 0.94 - (v - 0.58) * 0.34
+    waist = np.where(along > 0.05, 0.23 - 2.6 * (along - 0.16) ** 2, 0.17 - 3.2 * (along + 0.07) ** 2)
+    body = (np.abs(beside) < waist) & (np.abs(along - 0.06) < 0.32)
+    lay(body, OCHRE, TERRACOTTA, tone=0.1 - 0.9 * beside)
+    lay(np.hypot(along + 0.01, beside) < 0.085, PAPER)
+    lay(np.hypot(along + 0.01, beside) < 0.066, HOLE)
+    lay((np.abs(beside) < 0.036) & (np.abs(along + 0.375) < 0.325), UMBER, BLUE)
+    lay((np.abs(beside) < 0.09) & (np.abs(along - 0.22) < 0.016), UMBER)
+    strings = (np.abs((beside + 0.027) % 0.018 - 0.009) < 0.0028) & (np.abs(beside) < 0.027)
+    sketch[strings & (np.abs(along + 0.23) < 0.46)] = STRING
+    pipe = np.abs(v - 0.87 + 0.22 * (u - 0.26)) < 0.014 + 0.03 * (u - 0.15).clip(0, 1)
+    lay(pipe & (np.abs(u - 0.26) < 0.2), GREY)
+    lay((np.hypot((u - 0.47) / 0.055, (v - 0.83) / 0.075) < 1) & (v > 0.785), TERRACOTTA)
+    return sketch, part
+
+
+def paint(rng: Generator, n: int) -> Image.Image:
+    x, y = grid(SHARP)
+    facets = planes(rng)
     count = len(facets)
-    plan = Image.new("I", (SKETCH, SKETCH))
+    plan = Image.new("I", (SHARP, SHARP))
     for k, outline in enumerate(facets):
-        ImageDraw.Draw(plan).polygon((outline * SKETCH).ravel().tolist(), fill=k)
+        ImageDraw.Draw(plan).polygon((outline * SHARP).ravel().tolist(), fill=k)
     facet = np.asarray(plan)
 
-    turn, zoom = rng.normal(0, 0.11, count)[facet], rng.normal(0.95, 0.06, count)[facet]
+    turn, zoom = rng.normal(0, 0.1, count)[facet], rng.normal(0.95, 0.06, count)[facet]
     dx, dy = (x - 0.5) * zoom, (y - 0.5) * zoom
-    u = 0.5 + dx * np.cos(turn) - dy * np.sin(turn) + rng.normal(0, 0.016, count)[facet]
-    v = 0.5 + dx * np.sin(turn) + dy * np.cos(turn) + rng.normal(0, 0.016, count)[facet]
-    tone = rng.normal(0.45, 0.2, count)[facet]
-    sketch = ramp("2f3a4a 56687a 8a97a0 b8b09a d8c8a0", tone)
-    table, cloth = v > 0.74 + 0.12 * (u - 0.5), np.abs(u - 0.76) + 0.8 * np.abs(v - 0.82) < 0.2
-    cover(sketch, table, "3a2216 6a3f1f 9a642e b88848", tone + 0.15 * np.sin(70 * v + 8 * u))
-    cover(sketch, cloth, "6f8aa8 a8bcc8 ece8da", tone + 0.2)
-    news = (np.abs(u - 0.2 - 0.2 * (v - 0.6)) < 0.16) & (np.abs(v - 0.6 + 0.25 * (u - 0.25)) < 0.22)
-    cover(sketch, news, "cfc09a f0e6c8", tone)
-    cover(sketch, news & (np.sin(120 * (v + 0.25 * u)) > 0.3) & (np.sin(37 * u) > -0.75), "4a443e")
-    bottle = np.abs(u - 0.77) < np.where(v > 0.34, 0.1, 0.036 + 0.5 * np.clip(v - 0.22, 0, 1))
-    bottle &= (v > 0.06) & (v < 0.8)
-    cover(sketch, bottle, "0f2a2a 1f5048 4a8878 a8ccb4 2f6a5a", 0.5 + 5 * (u - 0.77))
-    cover(sketch, bottle & (np.abs(v - 0.53) < 0.09), "e2c482")
-    cover(sketch, bottle & (np.abs(np.abs(v - 0.53) - 0.06) < 0.012), "96281e")
-    along, beside = (u - 0.45) * 0.34 + (v - 0.6) * 0.94, (u - 0.45) * 0.94 - (v - 0.6) * 0.34
-    waist = np.where(along > 0.05, 0.21 - 2.6 * (along - 0.15) ** 2, 0.16 - 3.4 * (along + 0.07) ** 2)
-    cover(sketch, (np.abs(beside) < waist + 0.015) & (np.abs(along - 0.06) < 0.315), "3e2214")
-    body = (np.abs(beside) < waist) & (np.abs(along - 0.06) < 0.3)
-    cover(sketch, body, "8a4512 c0701c e0a040 f4cc7a", tone - 1.2 * beside)
-    for radius, colour in ((0.078, "ecce96"), (0.064, "1a1416")):
-        cover(sketch, np.hypot(along + 0.02, beside) < radius, colour)
-    cover(sketch, (np.abs(beside) < 0.034) & (np.abs(along + 0.375) < 0.325), "46281a")
-    cover(sketch, (np.abs(beside) < 0.08) & (np.abs(along - 0.2) < 0.012), "321c12")
-    strings = (np.abs(np.mod(beside + 0.027, 0.018) - 0.009) < 0.0024) & (np.abs(beside) < 0.027)
-    cover(sketch, strings & (np.abs(along + 0.25) < 0.45), "f6e8c4")
-
-    slope = normals[rng.integers(6, size=count)] * rng.choice([-1, 1], (count, 1))
+    u = 0.5 + dx * np.cos(turn) - dy * np.sin(turn) + rng.normal(0, 0.02, count)[facet]
+    v = 0.5 + dx * np.sin(turn) + dy * np.cos(turn) + rng.normal(0, 0.02, count)[facet]
+    slope = NORMALS[rng.integers(len(NORMALS), size=count)] * rng.choice([-1, 1], (count, 1))
     extent = np.array([np.sort(f @ normal)[[0, -1]] for f, normal in zip(facets, slope, strict=True)])[facet]
-    across = slope[facet, 0] * x + slope[facet, 1] * y
-    sketch *= (0.62 + 0.62 * (across - extent[..., 0]) / np.ptp(extent, axis=-1))[..., None]
+    light = (slope[facet, 0] * x + slope[facet, 1] * y - extent[..., 0]) / np.ptp(extent, axis=-1)
+    sketch, part = still_life(facet, rng.integers(4, size=count)[facet], light.clip(0, 1), u, v)
+    sketch *= (0.7 + 0.55 * light)[..., None]
+    edge = (np.diff(part, axis=0, append=part[-1:]) != 0) | (np.diff(part, axis=1, append=part[:, -1:]) != 0)
+    swell = 0.0042 + 0.0018 * fractal_noise(rng, SHARP, 7, 2)
+    sketch[ndimage.distance_transform_edt(~edge) / SHARP < swell] = INK
     flow = np.stack([-slope[facet, 1], slope[facet, 0]], axis=-1)
-    layers = [(2500, 0.02, 0.05), (9000, 0.009, 0.04), (16000, 0.005, 0.025)]
-    canvas = brushwork(rng, n, sketch, flow, layers, variety=0.12, height=0.5)
-    start, end = np.moveaxis(np.concatenate([sides(f) for f in facets]), 1, 0)[:, :, None]
-    slide = rng.uniform(-0.15, 0.15, (len(start), 1, 1))
-    edges = start + (np.linspace(0, 1, 8)[:, None] + slide) * (end - start)
-    fill(canvas, ribbons(edges, rng.uniform(0.0015, 0.0065, len(edges))), (30, 24, 26))
-    return canvas
+    return brushwork(rng, n, sketch, flow, [(9000, 0.007, 0.03)], variety=0.1, height=0.4)
