@@ -114,9 +114,11 @@ def test_time_grows_with_size_steps_and_depth(jobs, monkeypatch):
     dataclasses.replace(job, options={**job.options, "steps": 160, "octaves": 3}).seconds("tiny")
     recipe = tool.recipe_jobs()["recipe_surma"]
     recipe.seconds("tiny")
+    tool.channel_jobs()["channels_conv3_2"].seconds("tiny")
     assert asked[:2] == [("tiny", (16, 24), ["relu2_2"], 5), ("tiny", (16, 24), ["relu2_2"], 210)]
     _, size, layers, steps = asked[2]
     assert (size, steps, len(layers), layers[-1]) == ((384, 384), 200, 6, "block5_conv3")
+    assert asked[3] == ("tiny", (128, 128), ["conv3_2"], 800)
 
 
 def test_what_is_there_is_not_made_again(run, folder, jobs):
@@ -213,10 +215,36 @@ def test_every_job_can_be_made(name, network, tmp_path):
     """On a tiny network, at 32 pixels, in two steps."""
     job = tool.JOBS[name]
     images = {role: dataclasses.replace(source, size=32) for role, source in job.images.items()}
-    small = dataclasses.replace(job, images=images, options={**job.options, "steps": 2})
+    options = {**job.options, "steps": 2} | ({"size": 32} if "size" in job.options else {})
+    small = dataclasses.replace(job, images=images, options=options)
     result = small.make(str(network), tmp_path / "run")
-    assert result.image.shape == (1, 3, 32, 32)
-    assert 2 <= len(result.history.losses) <= 6
+    squares = len(result.losses) if name.startswith("channels") else 1
+    assert result.image.shape == (1, 3, 32, 32 * squares + tool.GAP * (squares - 1))
+
+
+def test_a_sheet_has_the_most_selective_channels_side_by_side(tiny_backbone, small_image, tmp_path):
+    relu = tiny_backbone(small_image, ["relu2_2"])["relu2_2"]
+    chosen = tool.selective_channels(relu, 2)
+    options = {"size": 20, "steps": 3, "seed": 4}
+    sheet = tool.channel_sheet(
+        tiny_backbone, small_image, layer="conv2_2", count=2, checkpoint=tmp_path / "run", progress=False, **options
+    )
+    runs = [tool.maximise_activation(tiny_backbone, "conv2_2", channel, **options) for channel in chosen]
+    assert list(sheet.losses) == [f"channel {channel}" for channel in chosen]
+    assert list(sheet.losses.values()) == [run.losses["activation"] for run in runs]
+    assert torch.equal(sheet.image[..., :20], runs[0].image)
+    assert torch.equal(sheet.image[..., 20 + tool.GAP :], runs[1].image)
+    assert (sheet.image[..., 20 : 20 + tool.GAP] == 1).all()
+
+
+def test_an_interrupted_channel_is_no_sheet(tiny_backbone, small_image, tmp_path, monkeypatch):
+    def interrupted(*arguments, maximise=tool.maximise_activation, **options):
+        return maximise(*arguments, stop=interrupted_at(2), **options)
+
+    monkeypatch.setattr(tool, "maximise_activation", interrupted)
+    options = {"layer": "conv2_2", "count": 2, "size": 20, "steps": 3, "seed": 4}
+    sheet = tool.channel_sheet(tiny_backbone, small_image, checkpoint=tmp_path / "run", progress=False, **options)
+    assert sheet.interrupted
 
 
 def test_ratios_differ_in_nothing_but_the_weight_of_the_style():
@@ -248,8 +276,11 @@ def test_shipped_pictures_were_made_as_the_tool_would_make_them_now(name):
     assert settings == tool.JOBS[name].settings("vgg16", digest)
     with Image.open(tool.SHIPPED / f"{name}.webp") as picture:
         assert (picture.format, picture.mode) == ("WEBP", "RGB")
-        source = next(iter(tool.JOBS[name].images.values()))
-        assert max(picture.size) == source.size
+        side, squares = (
+            settings.get("size", settings.get("photo", settings.get("painting"))["size"]),
+            settings.get("count", 1),
+        )
+        assert picture.size == (side * squares + tool.GAP * (squares - 1), side)
 
 
 def test_all_shipped_pictures_are_of_one_network_which_the_card_names():

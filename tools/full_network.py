@@ -22,11 +22,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from nst_lessons import (
     PUBLISHED,
+    Backbone,
     Ending,
+    History,
     Result,
     keep_freed_memory,
     load_backbone,
@@ -35,17 +38,20 @@ from nst_lessons import (
     reconstruct_style,
     sample,
     style_transfer,
+    sweep,
     to_pil,
 )
 from nst_lessons.estimate import duration, run_seconds
 from nst_lessons.files import whole_file
 from nst_lessons.stages import octave_scales
+from nst_lessons.visualize import maximise_activation, selective_channels
 from nst_lessons.weight_files import sha256, weights_file
 
 SHIPPED = Path(__file__).parents[1] / "nst_lessons" / "full_network"
 QUALITY = 92  # of WebP
 HASH_DIGITS = 16
 CONTENT_LAYERS = ("relu1_2", "relu2_2", "relu3_2", "relu4_2", "relu5_2")
+CHANNEL_LAYERS = ("conv1_2", "conv2_2", "conv3_2", "conv4_2", "conv5_2")
 STYLE_WEIGHTS = {"relu1_1": 0.4, "relu2_1": 0.3, "relu3_1": 0.2, "relu4_1": 0.08, "relu5_1": 0.02}  # as in lesson 4
 TRANSFER = {  # as in lesson 5
     "content_layers": ["relu3_1", "relu4_2"],
@@ -53,6 +59,7 @@ TRANSFER = {  # as in lesson 5
     "tv": 3.0,
 }
 RATIOS = {"10": 0.1, "1": 1.0, "1_10": 10.0, "1_100": 100.0, "1_1000": 1000.0}  # alpha / beta: beta
+GAP = 4  # pixels between the squares of a sheet
 NOT_DONE = ("network", "pooling", "source", "note")  # of a recipe's row: the tool's own network, and words
 
 Settings = dict[str, Any]
@@ -101,14 +108,47 @@ class Job:
         layers += [options["layer"]] if "layer" in options else []
         steps = options["steps"] * sum(scale**2 for scale in octave_scales(options.get("octaves", 1)))
         image = next(iter(self.images.values())).load()
+        height, width = (options["size"],) * 2 if "size" in options else image.shape[-2:]
         backbone = load_backbone(network, pooling=self.pooling)
-        return run_seconds(backbone, (image.shape[2], image.shape[3]), layers, round(steps))
+        return run_seconds(backbone, (height, width), layers, options.get("count", 1) * round(steps))
 
     def make(self, network: str, checkpoint: Path) -> Result:
         """Make the picture, or go on from the checkpoint."""
         images = [source.load() for source in self.images.values()]
         backbone = load_backbone(network, pooling=self.pooling)
         return self.function(backbone, *images, **self.options, checkpoint=checkpoint, progress=sys.stderr.isatty())
+
+
+def channel_sheet(
+    backbone: Backbone,
+    photo: Tensor,
+    *,
+    layer: str,
+    count: int,
+    size: int,
+    steps: int,
+    seed: int,
+    checkpoint: Path,
+    progress: bool,
+) -> Result:
+    """What the most selective channels of a layer look for, side by side; which they are, the names of the losses tell.
+
+    The channels are those that are most selective on the photo. There is no checkpoint: such runs are random.
+    """
+    relu = layer.replace("conv", "relu")
+    runs = sweep(
+        lambda channel: maximise_activation(
+            backbone, layer, channel, size=size, steps=steps, seed=seed, progress=progress
+        ),
+        selective_channels(backbone(photo, [relu])[relu], count),
+    )
+    for run in runs.values():
+        if run.ending in (Ending.INTERRUPTED, Ending.FAILED):
+            return run
+    gap = torch.ones(1, 3, size, GAP)
+    sheet = torch.cat([part for run in runs.values() for part in (gap, run.image)][1:], dim=3)
+    losses = {f"channel {channel}": run.losses["activation"] for channel, run in runs.items()}
+    return Result(sheet, History([losses]), Ending.STEPS, f"all {steps} steps of each channel were taken")
 
 
 def content_jobs() -> dict[str, Job]:
@@ -165,7 +205,14 @@ def portrait_and_painting(size: int, painting_size: int) -> dict[str, Source]:
     return {"photo": photo, "painting": Source("night_swirls", painting_size)}
 
 
-JOBS = content_jobs() | style_jobs() | ratio_jobs() | recipe_jobs()
+def channel_jobs() -> dict[str, Job]:
+    """What channels look for, at five depths, as in lesson 2."""
+    photo = {"photo": Source("astronaut", 256)}
+    options = {"count": 4, "size": 128, "steps": 200, "seed": 0}
+    return {f"channels_{layer}": Job(channel_sheet, photo, {"layer": layer, **options}) for layer in CHANNEL_LAYERS}
+
+
+JOBS = content_jobs() | style_jobs() | channel_jobs() | ratio_jobs() | recipe_jobs()
 
 
 def read_settings(folder: Path) -> dict[str, Settings]:
