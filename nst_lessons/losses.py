@@ -21,7 +21,7 @@ Weights = Mapping[str, float]
 Statistic = Callable[[Tensor], Tensor]
 Statistics = Statistic | Mapping[str, Statistic]
 LossFunction = Callable[[Tensor], Mapping[str, Tensor]]
-ALPHA, BETA, TV = 1.0, 50.0, 5.0  # weights of content, style and total variation; chosen by looking at pictures
+ALPHA, BETA, TV = 1.0, 25.0, 5.0  # weights of content, style and total variation; chosen by looking at pictures
 
 
 @fast_gradient

@@ -211,7 +211,7 @@ def style_transfer(
             the painting to the photo's shape.
         content_layers: ``["relu4_2"]``; a list (equal weights that sum to 1) or ``{layer: weight}``.
         style_layers: the first of each block; likewise.
-        alpha, beta, tv: weights of content (1), style (50) and total variation (5).
+        alpha, beta, tv: weights of content (1), style (25) and total variation (5).
         tv_power: 1; see `total_variation`.
         start: ``"photo"`` (default), ``"noise"``, ``"painting"``, ``"grey"``, or an image of the photo's shape.
         warm_start: walk from coarse to fine, which finds large shapes early; a network as wide as the papers' VGGs lets

@@ -27,7 +27,7 @@ MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.2
 # The places of relu1_1 ... relu5_1 and of relu4_2 among torchvision's modules.
 STYLE = {"vgg16": (1, 6, 11, 18, 25), "vgg19": (1, 6, 11, 20, 29)}
 CONTENT = {"vgg16": 20, "vgg19": 22}
-ALPHA, BETA, TV = 1.0, 50.0, 5.0  # style_transfer's defaults
+ALPHA, BETA, TV = 1.0, 25.0, 5.0  # style_transfer's defaults
 LOSS_SCALE = 1e6
 
 
