@@ -195,7 +195,7 @@ def draw_cells(ax: Axes, table: Tensor, scale: Normalize) -> None:
     ax.imshow(table.numpy(), cmap="Blues", norm=scale, aspect="auto")
     for i, cells in enumerate(table.tolist()):
         for j, value in enumerate(cells):
-            ink = "white" if scale(value) > 0.55 else INK
+            ink = "white" if scale(value) > 0.71 else "black"  # either way a contrast of about 4.5 to 1 or more
             ax.text(j, i, number(value), ha="center", va="center", fontsize=LABEL_SIZE, color=ink)
     ax.set_xticks([j - 0.5 for j in range(1, table.shape[1])], minor=True)
     ax.set_yticks([i - 0.5 for i in range(1, table.shape[0])], minor=True)

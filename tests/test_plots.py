@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
@@ -224,7 +225,24 @@ def test_numbers_on_dark_cells_are_white_and_on_light_ones_dark(figures: list[tu
     plots.show_heat_map({"row": {"light": 0.0, "dark": 1.0}})
     ((figure, _),) = figures
     light, dark = figure.axes[0].texts
-    assert (light.get_color(), dark.get_color()) == (plots.INK, "white")
+    assert (light.get_color(), dark.get_color()) == ("black", "white")
+
+
+def test_numbers_stand_out_from_every_shade(figures: list[tuple[Figure, str]]) -> None:
+    """WCAG 2.1 asks for a contrast of 4.5 to 1; the one shade where neither ink has it comes within 0.1."""
+    plots.show_heat_map({"row": {str(n): n / 100 for n in range(101)}})
+    ((figure, _),) = figures
+    ax = figure.axes[0]
+    image = ax.get_images()[0]
+    for n, text in enumerate(ax.texts):
+        cell, ink = (luminance(colour) for colour in (image.cmap(image.norm(n / 100)), text.get_color()))
+        assert (max(cell, ink) + 0.05) / (min(cell, ink) + 0.05) > 4.4, n / 100
+
+
+def luminance(colour: Any) -> float:
+    """Relative luminance as WCAG 2.1 defines it."""
+    channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    return sum(weight * channel for weight, channel in zip((0.2126, 0.7152, 0.0722), channels, strict=True))
 
 
 @pytest.mark.parametrize("values", [{}, {"a": {}}, {"a": {"x": 1.0}, "b": {"y": 1.0}}])
