@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from torch import Tensor
 
 from nst_lessons import Backbone, noise_like
+
+settings.register_profile("on any machine", deadline=None)  # however busy it is
+settings.load_profile("on any machine")
 
 
 @pytest.fixture
