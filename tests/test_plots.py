@@ -224,7 +224,17 @@ def test_numbers_on_dark_cells_are_white_and_on_light_ones_dark(figures: list[tu
     plots.show_heat_map({"row": {"light": 0.0, "dark": 1.0}})
     ((figure, _),) = figures
     light, dark = figure.axes[0].texts
-    assert (light.get_color(), dark.get_color()) == (plots.INK, "white")
+    assert (light.get_color(), dark.get_color()) == ("black", "white")
+
+
+def test_heat_maps_with_negative_numbers_are_centred_on_zero(figures: list[tuple[Figure, str]]) -> None:
+    plots.show_heat_map({"row": {"negative": -8.0, "zero": 0.0, "positive": 2.0}})
+    ((figure, _),) = figures
+    image = figure.axes[0].get_images()[0]
+    assert [float(image.norm(value)) for value in (-8.0, 0.0, 2.0)] == [0.0, 0.5, 0.625]
+    negative, _, positive = (image.cmap(image.norm(value)) for value in (-8.0, 0.0, 2.0))
+    assert negative[2] > negative[0] and positive[0] > positive[2], "blue below zero, red above"
+    assert [text.get_color() for text in figure.axes[0].texts] == ["white", "black", "black"]
 
 
 @pytest.mark.parametrize("values", [{}, {"a": {}}, {"a": {"x": 1.0}, "b": {"y": 1.0}}])
