@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
@@ -168,9 +169,11 @@ def show_heat_map(
 ) -> None:
     """A table whose cells are darker where the number in them is larger.
 
+    With negative numbers among them, from blue (negative) over white (0) to red (positive).
+
     Args:
         values: ``{row: {column: value}}``; every row has the same columns.
-        darkest: from which value on a cell is darkest; by default the largest.
+        darkest: from which absolute value on a cell is darkest; by default the largest.
         words: see `Words`.
 
     Raises:
@@ -183,7 +186,8 @@ def show_heat_map(
     table = torch.tensor([list(cells.values()) for cells in rows.values()])
     figure = Figure(figsize=(min(WIDTH, 2.2 + 0.95 * len(columns)), 0.5 + 0.45 * len(rows)), layout="constrained")
     ax = figure.add_subplot()
-    draw_cells(ax, table, Normalize(0, darkest or float(table.max()) or 1.0, clip=True))
+    largest = darkest or float(table.abs().max()) or 1.0
+    draw_cells(ax, table, Normalize(-largest if bool((table < 0).any()) else 0, largest, clip=True))
     ax.set_xticks(range(len(columns)), columns, fontsize=LABEL_SIZE, color=INK)
     ax.set_yticks(range(len(rows)), list(rows), fontsize=LABEL_SIZE, color=INK)
     shown = (f"{row}: {', '.join(f'{c} {number(v)}' for c, v in cells.items())}" for row, cells in rows.items())
@@ -192,10 +196,15 @@ def show_heat_map(
 
 def draw_cells(ax: Axes, table: Tensor, scale: Normalize) -> None:
     """The cells of a table ``(N, M)``, shaded, with their numbers in them and white lines between them."""
-    ax.imshow(table.numpy(), cmap="Blues", norm=scale, aspect="auto")
+    cmap = colormaps["RdBu_r" if (scale.vmin or 0) < 0 else "Blues"]
+    ax.imshow(table.numpy(), cmap=cmap, norm=scale, aspect="auto")
     for i, cells in enumerate(table.tolist()):
         for j, value in enumerate(cells):
+<<<<<<< HEAD
             ink = "white" if scale(value) > 0.71 else "black"  # either way a contrast of about 4.5 to 1 or more
+=======
+            ink = "white" if luminance(cmap(scale(value))) < 0.18 else "black"  # a contrast of 4.5 to 1 or more
+>>>>>>> lessons56
             ax.text(j, i, number(value), ha="center", va="center", fontsize=LABEL_SIZE, color=ink)
     ax.set_xticks([j - 0.5 for j in range(1, table.shape[1])], minor=True)
     ax.set_yticks([i - 0.5 for i in range(1, table.shape[0])], minor=True)
@@ -203,6 +212,12 @@ def draw_cells(ax: Axes, table: Tensor, scale: Normalize) -> None:
     ax.xaxis.tick_top()
     ax.tick_params(which="both", length=0)
     ax.spines[:].set_visible(False)
+
+
+def luminance(rgba: tuple[float, ...]) -> float:
+    """Relative luminance of a colour, 0 (black) to 1 (white); WCAG 2.1."""
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgba[:3])
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def plot_losses(histories: History | Mapping[str, History], **words: Unpack[Words]) -> None:
