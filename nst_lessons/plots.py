@@ -200,11 +200,7 @@ def draw_cells(ax: Axes, table: Tensor, scale: Normalize) -> None:
     ax.imshow(table.numpy(), cmap=cmap, norm=scale, aspect="auto")
     for i, cells in enumerate(table.tolist()):
         for j, value in enumerate(cells):
-<<<<<<< HEAD
-            ink = "white" if scale(value) > 0.71 else "black"  # either way a contrast of about 4.5 to 1 or more
-=======
             ink = "white" if luminance(cmap(scale(value))) < 0.18 else "black"  # a contrast of 4.5 to 1 or more
->>>>>>> lessons56
             ax.text(j, i, number(value), ha="center", va="center", fontsize=LABEL_SIZE, color=ink)
     ax.set_xticks([j - 0.5 for j in range(1, table.shape[1])], minor=True)
     ax.set_yticks([i - 0.5 for i in range(1, table.shape[0])], minor=True)

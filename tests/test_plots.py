@@ -228,7 +228,6 @@ def test_numbers_on_dark_cells_are_white_and_on_light_ones_dark(figures: list[tu
     assert (light.get_color(), dark.get_color()) == ("black", "white")
 
 
-<<<<<<< HEAD
 def test_numbers_stand_out_from_every_shade(figures: list[tuple[Figure, str]]) -> None:
     """WCAG 2.1 asks for a contrast of 4.5 to 1; the one shade where neither ink has it comes within 0.1."""
     plots.show_heat_map({"row": {str(n): n / 100 for n in range(101)}})
@@ -244,7 +243,8 @@ def luminance(colour: Any) -> float:
     """Relative luminance as WCAG 2.1 defines it."""
     channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
     return sum(weight * channel for weight, channel in zip((0.2126, 0.7152, 0.0722), channels, strict=True))
-=======
+
+
 def test_heat_maps_with_negative_numbers_are_centred_on_zero(figures: list[tuple[Figure, str]]) -> None:
     plots.show_heat_map({"row": {"negative": -8.0, "zero": 0.0, "positive": 2.0}})
     ((figure, _),) = figures
@@ -253,7 +253,6 @@ def test_heat_maps_with_negative_numbers_are_centred_on_zero(figures: list[tuple
     negative, _, positive = (image.cmap(image.norm(value)) for value in (-8.0, 0.0, 2.0))
     assert negative[2] > negative[0] and positive[0] > positive[2], "blue below zero, red above"
     assert [text.get_color() for text in figure.axes[0].texts] == ["white", "black", "black"]
->>>>>>> lessons56
 
 
 @pytest.mark.parametrize("values", [{}, {"a": {}}, {"a": {"x": 1.0}, "b": {"y": 1.0}}])
