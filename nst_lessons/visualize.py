@@ -63,7 +63,7 @@ def highest(values: Tensor, count: int) -> list[int]:
 
 
 def activation_overlay(photo: Tensor, activation: Tensor) -> Tensor:
-    """The photo by night, lit by a lamp where a channel is active: fully from the channel's 99th percentile on.
+    """The photo darkened, and highlighted where a channel is active: fully from its 99th percentile on.
 
     The photo, and the result, are ``(1, 3, H, W)`` in [0, 1]; the activation is ``(1, 1, h, w)``, of any range.
     Raises ValueError for another shape.
@@ -73,8 +73,8 @@ def activation_overlay(photo: Tensor, activation: Tensor) -> Tensor:
     low, high = activation.min(), activation.quantile(0.99)  # a single peak would leave all else in the dark
     active = ((activation - low) / (high - low).clamp_min(torch.finfo(activation.dtype).tiny)).clamp(0, 1)
     active = interpolate(active.to(photo), photo.shape[-2:], mode="bilinear", align_corners=False)
-    night, lamp = 0.3 * photo, per_channel((1.0, 0.85, 0.3), photo)
-    return torch.lerp(night, 0.5 * photo + 0.5 * lamp, active)
+    dark, yellow = 0.3 * photo, per_channel((1.0, 0.85, 0.3), photo)
+    return torch.lerp(dark, 0.5 * photo + 0.5 * yellow, active)
 
 
 def receptive_field_box(
