@@ -264,7 +264,7 @@ def test_recipes_tell_what_their_name_stands_for(monkeypatch):
 
 def test_each_shipped_picture_has_settings_and_the_other_way_round():
     pictures = {path.stem for path in tool.SHIPPED.glob("*.webp")}
-    assert pictures == stored(tool.SHIPPED).keys()
+    assert pictures == stored(tool.SHIPPED).keys() == tool.JOBS.keys()
     assert {path.suffix for path in tool.SHIPPED.iterdir()} == {".webp", ".json", ".md"}
 
 
