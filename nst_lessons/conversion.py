@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -112,7 +113,7 @@ def relative_weights(
         for layer, target in targets.items():
             name = backbone.canonical(layer)
             positions = (height // backbone.stride[name]) * (width // backbone.stride[name])
-            energy = gains[layer] ** (2 * power) * float(target.double().square().sum())
+            energy = gains[layer] ** (2 * power) * float(np.square(target.cpu().numpy(), dtype=np.float64).sum())
             energy *= positions ** (2 * power - 2)  # the published formulas take F F^T
             found[layer] = LayerSize(BLOCK_CHANNELS[block_number(name) - 1], positions, height * width, energy)
         return found

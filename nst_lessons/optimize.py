@@ -77,9 +77,13 @@ class Best:
 
 @dataclass
 class Run:
-    """What goes through all stages: the coordinates, the history, those who watch it, and the file."""
+    """What goes through all stages: the coordinates, the history, those who watch it, and the file.
+
+    The walk is on the network's device; what is handed out is on the start's, its `home`.
+    """
 
     stages: Sequence[Stage]
+    home: torch.device
     coordinates: Coordinates
     history: History
     rules: tuple[StopRule, ...]
@@ -95,12 +99,16 @@ class Run:
         self.history.losses.append(evaluation.losses)
         self.history.seconds = evaluation.seconds
         if index in self.snapshots:
-            self.history.snapshots[index] = image.detach().clamp(0, 1)
+            self.history.snapshots[index] = self.copy(image)
         self.bar.update()
         self.bar.set_postfix(loss=f"{evaluation.total:.3g}", refresh=False)
         if self.callback:
             steps = sum(stage.steps for stage in self.stages)
-            self.callback(Step(index, image.detach().clamp(0, 1), evaluation.losses, steps))
+            self.callback(Step(index, self.copy(image), evaluation.losses, steps))
+
+    def copy(self, image: Tensor) -> Tensor:
+        """An image as it is handed out."""
+        return image.detach().clamp(0, 1).to(self.home)
 
 
 class Evaluator:
@@ -148,7 +156,8 @@ class Evaluator:
         with torch.enable_grad():
             variable = parameters.detach().requires_grad_()
             terms = self.loss_fn(self.run.coordinates.decode(variable))
-            total = torch.stack([term.reshape(()) for term in terms.values()]).sum()
+            # A loss of one's own may compare features on a GPU and pixels on the processor.
+            total = torch.stack([term.reshape(()).to(variable.device) for term in terms.values()]).sum()
             (gradient,) = torch.autograd.grad(total, variable)
         losses = {name: float(term.detach()) for name, term in terms.items()}
         seconds = time.perf_counter() - self.run.began
@@ -250,7 +259,8 @@ def run_stages(
         "coordinates": coordinates.name,
         "sizes": [stage.size for stage in stages],
     }
-    file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every, start.detach().clone(), settings)
+    home, start = start.device, start.detach().clone().to(device_of(stages, start))
+    file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every, start, settings)
     saved = file.read() if file else {}
     if progress and not saved:
         report(stages, optimizer)
@@ -258,13 +268,13 @@ def run_stages(
     total = sum(stage.steps for stage in stages)
     with tqdm(total=total, initial=len(history.losses), disable=not progress, leave=False, unit="step") as bar:
         began = time.perf_counter() - history.seconds
-        run = Run(stages, coordinates, history, rules, frozenset(snapshots), callback, file, bar, began)
+        run = Run(stages, home, coordinates, history, rules, frozenset(snapshots), callback, file, bar, began)
         return walk_stages(run, start, optimizer, rate, saved)
 
 
 def walk_stages(run: Run, start: Tensor, optimizer: str, rate: float, saved: State) -> Result:
     """Walk from the stage in which `saved` was written, else from the first, until a stage ends the run."""
-    image, parameters = (saved["best"]["image"], saved["parameters"]) if saved else (start.detach(), start)
+    image, parameters = (saved["best"]["image"], saved["parameters"]) if saved else (start, start)
     full = run.stages[-1].size
     try:
         for number in range(saved.get("stage", 0), len(run.stages)):
@@ -286,7 +296,12 @@ def walk_stages(run: Run, start: Tensor, optimizer: str, rate: float, saved: Sta
             saved = {}
     except KeyboardInterrupt:  # while a stage's targets were made
         ended = Stop(Ending.INTERRUPTED, f"interrupted at step {len(run.history.losses)}")
-    return Result(resize(image, full).clone(), run.history, ended.ending, str(ended))
+    return Result(resize(image, full).clone().to(run.home), run.history, ended.ending, str(ended))
+
+
+def device_of(stages: Iterable[Stage], start: Tensor) -> torch.device:
+    """Where a run walks: where its networks are, else where its start is."""
+    return next((stage.network.device for stage in stages if stage.network), start.device)
 
 
 def walk_stage(evaluate: Evaluator, start: Tensor, optimizer: str, rate: float, saved_walk: State) -> Stop:

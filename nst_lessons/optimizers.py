@@ -123,21 +123,21 @@ def walk_scipy(
     2.4 % of the loss after 100 steps and 0.8 to 5.7 % after 150; Keras' legs of 20 would cost 2.6 to 13 %.
     """
     last: tuple[np.ndarray, float, np.ndarray] | None = None
-    values = parameters.cpu().double().numpy().ravel()
+    values = doubles(parameters)
     if saved:
-        values, slope = saved["values"].cpu().numpy(), saved["slope"].cpu().numpy()
+        values, slope = from_bits(saved["values"]), from_bits(saved["slope"])
         last = values, saved["loss"], slope
 
     def loss_and_gradient(values: np.ndarray) -> tuple[float, np.ndarray]:
         # Each leg begins where the last one ended: known already.
         if last and np.array_equal(last[0], values):
             return last[1], last[2]
-        parameters.copy_(torch.from_numpy(values).view_as(parameters))
+        parameters.copy_(torch.from_numpy(values.astype(np.float32)).view_as(parameters))
         loss, gradient = evaluate(parameters)
-        return loss, gradient.cpu().double().numpy().ravel()
+        return loss, doubles(gradient)
 
     while True:
-        yield {} if last is None else {"values": torch.tensor(last[0]), "loss": last[1], "slope": torch.tensor(last[2])}
+        yield {} if last is None else {"values": to_bits(last[0]), "loss": last[1], "slope": to_bits(last[2])}
         outcome = scipy.optimize.minimize(
             loss_and_gradient,
             values,
@@ -150,6 +150,21 @@ def walk_scipy(
             raise Stop(Ending.STALLED, f"L-BFGS-B ended at step {evaluate.steps - 1}: {outcome.message}")
         values = outcome.x
         last = values, float(outcome.fun), outcome.jac
+
+
+def doubles(values: Tensor) -> np.ndarray:
+    """A tensor's values in double precision, in a row."""
+    return values.cpu().numpy().astype(np.float64).ravel()
+
+
+def to_bits(values: np.ndarray) -> Tensor:
+    """The bits of double precision values as integers: an Apple GPU can load no tensor of float64."""
+    return torch.from_numpy(values.view(np.int64).copy())
+
+
+def from_bits(bits: Tensor) -> np.ndarray:
+    """The inverse of `to_bits`."""
+    return bits.cpu().numpy().view(np.float64)
 
 
 class Optimizer(NamedTuple):

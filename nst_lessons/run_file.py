@@ -21,7 +21,7 @@ from nst_lessons.files import whole_file
 from nst_lessons.losses import LossFunction
 from nst_lessons.optimizers import State
 
-FORMAT = "nst_lessons checkpoint 3"
+FORMAT = "nst_lessons checkpoint 4"
 SAME_IMAGE = 1e-3  # of the pixels' range
 SAME_LOSS = 1e-3  # relatively; processors and numbers of threads differ by less
 REMEDY = "delete it to begin anew, or choose another path"
