@@ -5,7 +5,8 @@ The house, from the ground up (a module imports only those above it):
     files           whole_file: written whole or not at all
     memory          what is free for a run; keep_freed_memory
     samples         the bundled photos and paintings, and what the full network made of them
-    images          files, URLs, bytes, PIL <-> tensors (1, 3, H, W) in [0, 1]; preprocess and deprocess
+    images          tensors (1, 3, H, W) in [0, 1], and the check of that; preprocess and deprocess; resize
+    image_files     files, URLs, bytes, PIL <-> image tensors
     gram_gradient   a faster gradient of the Gram matrix
     losses          gram_matrix, content_loss, style_loss, total_variation, transfer_loss: start reading here
     network         Backbone: backbone(image, layers) -> {layer: features}
@@ -35,17 +36,8 @@ The house, from the ground up (a module imports only those above it):
 
 from nst_lessons.coordinates import FOURIER, PIXELS, Coordinates
 from nst_lessons.history import Ending, History, Result, Step, improvement_below, loss_below, out_of_time, sweep
-from nst_lessons.images import (
-    ImageError,
-    deprocess,
-    load_image,
-    match_shapes,
-    noise_like,
-    preprocess,
-    resize,
-    save_image,
-    to_pil,
-)
+from nst_lessons.image_files import load_alpha, load_image, save_image, to_pil
+from nst_lessons.images import ImageError, deprocess, match_shapes, noise_like, preprocess, resize
 from nst_lessons.losses import content_loss, gram_matrix, mean_and_deviation, style_loss, total_variation, transfer_loss
 from nst_lessons.memory import keep_freed_memory
 from nst_lessons.network import Backbone

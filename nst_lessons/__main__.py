@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from nst_lessons import PAINTINGS, PHOTOS, __version__
 from nst_lessons.doctor import report_machine
 from nst_lessons.history import Ending, Result
-from nst_lessons.images import SUFFIXES, load_image
+from nst_lessons.image_files import SUFFIXES, load_image
 from nst_lessons.lab import LESSONS_FOLDER, open_lessons
 from nst_lessons.memory import keep_freed_memory
 from nst_lessons.optimizers import OPTIMIZERS

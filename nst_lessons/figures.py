@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from nst_lessons.images import to_pil
+from nst_lessons.image_files import to_pil
 
 DPI = 100
 WIDTH, HEIGHT = 9.0, 8.5  # inches: the panels of a figure fit on a screen

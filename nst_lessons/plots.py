@@ -23,7 +23,7 @@ from typing_extensions import Unpack
 
 from nst_lessons.figures import FAINT, INK, LABEL_SIZE, LINES, WIDTH, Words, grid, legend_beside, number, present
 from nst_lessons.history import History, Label
-from nst_lessons.images import to_pil
+from nst_lessons.image_files import to_pil
 
 
 def show_images(images: Mapping[Label, Tensor], *, columns: int | None = None, **words: Unpack[Words]) -> None:

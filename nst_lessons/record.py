@@ -34,7 +34,8 @@ from torch import Tensor
 from nst_lessons import __version__
 from nst_lessons.files import whole_file
 from nst_lessons.history import Result
-from nst_lessons.images import SUFFIXES, ImageError, save_image
+from nst_lessons.image_files import SUFFIXES, save_image
+from nst_lessons.images import ImageError
 from nst_lessons.transfer import TRANSFER_DEFAULTS, Transfer
 from nst_lessons.weight_files import sha256, weights_file
 

@@ -16,7 +16,8 @@ from typing_extensions import Unpack
 
 from nst_lessons.conversion import transfer_settings
 from nst_lessons.history import Result
-from nst_lessons.images import ImageSource, load_image, resize
+from nst_lessons.image_files import ImageSource, load_image
+from nst_lessons.images import resize
 from nst_lessons.losses import ALPHA, BETA, TV, LossFunction, transfer_loss
 from nst_lessons.network import Backbone
 from nst_lessons.optimize import RunOptions, refuse_unknown, run_stages

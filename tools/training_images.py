@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nst_lessons.images import ImageError, load_image, resize
+from nst_lessons.image_files import load_image
+from nst_lessons.images import ImageError, resize
 from nst_lessons.losses import content_loss, gram_matrix, style_loss
 from nst_lessons.network import Backbone
 

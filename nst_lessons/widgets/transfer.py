@@ -12,7 +12,8 @@ from torch import Tensor
 
 from nst_lessons.figures import to_png
 from nst_lessons.history import History, Step
-from nst_lessons.images import ImageError, load_image
+from nst_lessons.image_files import load_image
+from nst_lessons.images import ImageError
 from nst_lessons.network import Backbone
 from nst_lessons.published import TransferOptions
 from nst_lessons.samples import PAINTINGS, PHOTOS, sample

@@ -39,7 +39,7 @@ from nst_lessons import (
     total_variation,
 )
 from nst_lessons.figures import INK, LABEL_SIZE, finish, grid
-from nst_lessons.images import to_pil
+from nst_lessons.image_files import to_pil
 from nst_lessons.network import Padding
 from nst_lessons.reconstruct import start_image
 from nst_lessons.visualize import maximise_activation

@@ -20,7 +20,7 @@ from torch import Tensor
 from nst_lessons import Backbone, load_backbone, load_image, resize, sample, style_transfer
 from nst_lessons.figures import LABEL_SIZE, finish, grid, to_png
 from nst_lessons.files import whole_file
-from nst_lessons.images import to_pil
+from nst_lessons.image_files import to_pil
 
 PAIRS = (
     ("chelsea", "night_swirls"),
