@@ -22,6 +22,7 @@ from nst_lessons import PAINTINGS, PHOTOS, __version__
 from nst_lessons.doctor import report_machine
 from nst_lessons.history import Ending, Result
 from nst_lessons.image_files import SUFFIXES, load_image
+from nst_lessons.images import CONVENTIONS
 from nst_lessons.lab import LESSONS_FOLDER, open_lessons
 from nst_lessons.memory import keep_freed_memory
 from nst_lessons.optimizers import OPTIMIZERS
@@ -146,6 +147,8 @@ def add_transfer_options(command: argparse.ArgumentParser) -> None:
     networks = ", ".join(("compact", *DOWNLOADS))
     text = f"{networks}, or the path of a weights file (default: the recipe's network, or {default_backbone()})"
     add("--backbone", help=text)
+    text = "how images were normalised for the network of a weights file (default: a guess, which is printed if caffe)"
+    add("--convention", choices=CONVENTIONS, help=text)
     for name, (kind, text) in TRANSFER_OPTIONS.items():
         default = TRANSFER_DEFAULTS[name]
         if default is not None:
@@ -165,7 +168,9 @@ def transfer(args: argparse.Namespace) -> int:
     painting_size = args.size if args.painting_size is None else args.painting_size
     photo = open_image(args.photo, args.size)
     styles = [Style(open_image(source, painting_size), weight) for source, weight in weights]
-    plan = plan_transfer(args.backbone or None, photo, styles, recipe=args.recipe, **options)
+    plan = plan_transfer(
+        args.backbone or None, photo, styles, recipe=args.recipe, convention=args.convention, **options
+    )
     if args.painting_size is not None and args.recipe and PUBLISHED[args.recipe].same_shape:
         print(f"{args.recipe} stretches paintings to the photo's shape: --painting-size is their size before that")
     print(

@@ -4,7 +4,8 @@
 photo            ``source``, as it was given, and ``size``, ``[width, height]`` as the network was shown it
 paintings        the same of each painting, and its ``weight``
 recipe           the published recipe's name, or null
-backbone         the network's name or path; ``weights_sha256`` is its file's
+backbone         the network's name or path; ``weights_sha256`` is its file's, and ``convention`` how images were
+                 normalised for it, torchvision or caffe
 alpha, seed ...  the settings of `style_transfer`, given, decided by the recipe, or by default; null leaves one to the
                  run; a recipe's weights are in this package's units
 device           what it ran on, with ``versions``
@@ -55,6 +56,7 @@ def plan_record(plan: Transfer, photo: str, paintings: Iterable[str], recipe: st
         "recipe": recipe,
         "backbone": plan.network,
         "weights_sha256": plan.network and sha256(weights_file(plan.network)),
+        "convention": plan.backbone.convention,
         **{name: value for name, value in settings.items() if name not in NOT_RECORDED},
         "device": str(plan.backbone.device),
         "versions": {"python": platform.python_version(), "nst-lessons": __version__}

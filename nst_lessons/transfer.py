@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -139,32 +140,36 @@ class Transfer:
 
 
 def plan_transfer(
-    network: Backbone | str | None,
+    network: Backbone | str | os.PathLike[str] | None,
     photo: Tensor,
     painting: Styles,
     *,
     recipe: str | Recipe | None = None,
+    convention: str | None = None,
     **options: Unpack[TransferOptions],
 ) -> Transfer:
     """Decide everything about a transfer: the one place where a recipe is looked up and its network chosen.
 
     Args:
-        network: gives the features; or its name, see `load_backbone`; None chooses the recipe's own if its weights are
-            at hand, else the default one. A network that is loaded here pools as the recipe does.
-        photo, painting, recipe, options: see `style_transfer`.
+        network: gives the features; or its name or path, see `load_backbone`; None chooses the recipe's own if its
+            weights are at hand, else the default one. A network that is loaded here pools as the recipe does.
+        photo, painting, recipe, convention, options: see `style_transfer`.
 
     Raises:
         TypeError: for an option that does not exist.
-        ValueError: for an unknown recipe or layer.
+        ValueError: for an unknown recipe or layer, or a convention that the network does not have.
         WeightsError: for weights that cannot be had.
     """
     refuse_unknown(options, TransferOptions)
     styles = as_styles(painting)
     row = None if recipe is None else find_recipe(recipe)
-    name = network if isinstance(network, str) else None
-    if network is None:
-        name = recipe_network(row) if row else default_backbone()
-    backbone = network if isinstance(network, Backbone) else load_backbone(name, pooling=row.pooling if row else "avg")
+    if isinstance(network, Backbone):
+        name, backbone = None, network
+        if convention is not None:
+            raise ValueError(f"a loaded network keeps its convention, here {network.convention}; give its path instead")
+    else:
+        name = os.fspath(network or (recipe_network(row) if row else default_backbone()))
+        backbone = load_backbone(name, pooling=row.pooling if row else "avg", convention=convention)
     if row:
         row, options = with_changes(row, options)
         if row.same_shape:
@@ -190,11 +195,12 @@ def recipe_network(recipe: Recipe) -> str:
 
 
 def style_transfer(
-    backbone: Backbone | str | None,
+    backbone: Backbone | str | os.PathLike[str] | None,
     photo: Tensor,
     painting: Styles,
     *,
     recipe: str | Recipe | None = None,
+    convention: str | None = None,
     **options: Unpack[TransferOptions],
 ) -> Result:
     """The photo's content in the painting's style: ``alpha L_content + beta L_style + tv L_tv``.
@@ -202,14 +208,16 @@ def style_transfer(
     Gatys et al. (2016), equation 7, with relative losses: a weight means the same at every layer of every network.
 
     Args:
-        backbone: gives the features, or its name; None is the recipe's own network if its weights are at hand, else
-            the default one.
+        backbone: gives the features, or its name or path; None is the recipe's own network if its weights are at hand,
+            else the default one.
         photo: ``(1, 3, H, W)`` in [0, 1]; the result has its size.
         painting: ``(1, 3, H', W')`` in [0, 1], of any size; its brush strokes keep their size in pixels. A list of
             paintings, or of `Style` with weights, blends them: the target is the weighted mean of their statistics.
         recipe: a published write-up, whose losses and row in `nst_lessons.published.PUBLISHED` take the place of the
             defaults. Options given beside it win; weights are then in the write-up's own units. Most recipes stretch
             the painting to the photo's shape.
+        convention: of the images that a weights file's network was trained on, where `backbone` is its path; see
+            `load_backbone`.
         content_layers: ``["relu4_2"]``; a list (equal weights that sum to 1) or ``{layer: weight}``.
         style_layers: the first of each block; likewise.
         alpha, beta, tv: weights of content (1), style (25) and total variation (5).
@@ -223,9 +231,10 @@ def style_transfer(
 
     Raises:
         TypeError: for an option that does not exist.
-        ValueError: for an unknown recipe, layer, start or option's value, or an image too small for the deepest layer.
+        ValueError: for an unknown recipe, layer, start or option's value, a convention that the network does not have,
+            or an image too small for the deepest layer.
     """
-    return plan_transfer(backbone, photo, painting, recipe=recipe, **options).run()
+    return plan_transfer(backbone, photo, painting, recipe=recipe, convention=convention, **options).run()
 
 
 def apply_style_transfer(
@@ -234,8 +243,9 @@ def apply_style_transfer(
     *,
     size: int = 256,
     painting_size: int | None = None,
-    backbone: str | None = None,
+    backbone: str | os.PathLike[str] | None = None,
     recipe: str | Recipe | None = None,
+    convention: str | None = None,
     **options: Unpack[TransferOptions],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The whole job: load two images of any kind, transfer, and return all three.
@@ -247,6 +257,7 @@ def apply_style_transfer(
         painting_size: the painting's longer side; by default the photo's.
         backbone: a network's name or path, see `load_backbone`.
         recipe: a published recipe by name.
+        convention: ``"torchvision"`` or ``"caffe"``, of a weights file; see `load_backbone`.
         options: and all others, see `style_transfer`.
 
     Returns:
@@ -259,4 +270,5 @@ def apply_style_transfer(
     refuse_unknown(options, TransferOptions)
     photo = load_image(content_path, size)
     painting = load_image(style_path, painting_size or size)
-    return photo, painting, style_transfer(backbone, photo, painting, recipe=recipe, **options).image
+    result = style_transfer(backbone, photo, painting, recipe=recipe, convention=convention, **options)
+    return photo, painting, result.image

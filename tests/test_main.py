@@ -125,7 +125,7 @@ def test_outputs_are_checked_before_the_work(arguments, folder, monkeypatch, cap
         (["chelsea", "cubist", "--content-layers", "relu9_9"], "unknown layer 'relu9_9'; choose from conv1_1"),
         (["chelsea", "cubist", "--backbone", "vgg17"], "unknown network 'vgg17'"),
         (["chelsea", "cubist", "--backbone", "nobody.pth"], "no weights file at nobody.pth"),
-        (["chelsea", "cubist", "--backbone", "text.jpg"], "text.jpg is damaged or not a weights file"),
+        (["chelsea", "cubist", "--backbone", "text.jpg"], "text.jpg cannot be read as a PyTorch or safetensors"),
     ],
 )
 def test_errors_are_one_line_and_exit_code_2(arguments, message, folder, capsys):

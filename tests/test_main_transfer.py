@@ -153,6 +153,25 @@ def test_the_environment_chooses_the_backbone(folder, tmp_path, monkeypatch):
     assert read_record()["backbone"] == str(weights)
 
 
+def test_the_convention_of_a_weights_file_is_an_option(folder, capsys):
+    Path("mine.safetensors").write_bytes(COMPACT.read_bytes())
+    assert transfer("--backbone", "mine.safetensors") == 0
+    assert read_record()["convention"] == "torchvision"
+    assert transfer("--backbone", "mine.safetensors", "--convention", "caffe") == 0
+    assert read_record()["convention"] == "caffe"
+    options = {"backbone": Path("mine.safetensors"), "convention": "caffe", "size": 48, "steps": 4, "progress": False}
+    _, _, expected = apply_style_transfer(sample("chelsea", 48), sample("night_swirls", 48), **options)
+    assert_written(expected)
+    capsys.readouterr()
+    assert transfer("--convention", "caffe") == 2
+    assert "compact was trained with torchvision's convention" in capsys.readouterr().err
+
+
+def test_a_network_that_is_loaded_keeps_its_convention(tiny_backbone, small_image, other_image):
+    with pytest.raises(ValueError, match="a loaded network keeps its convention, here torchvision; give its path"):
+        style_transfer(tiny_backbone, small_image, other_image, convention="caffe")
+
+
 def test_paths_are_images_too(folder):
     sample("rocket", 40).save("mine.jpg")
     assert main(["transfer", "mine.jpg", "cubist", "-o", "out.webp", "--size", "40", "--steps", "1"]) == 0
