@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from nst_lessons.history import loss_below
-from nst_lessons.images import STD, deprocess
+from nst_lessons.images import STD
 from nst_lessons.network import Backbone, block_number
 from nst_lessons.normalisations import LayerSize, convert_weights
 from nst_lessons.published import Recipe, TransferOptions
@@ -80,8 +80,8 @@ def gains(recipe: Recipe, backbone: Backbone, layers: Iterable[str]) -> dict[str
     known = LAYER_NORMS[recipe.network]
     if absent := [layer for layer in layers if names[layer] not in known]:
         raise ValueError(f"{recipe.network} has no layer {absent[0]!r}; choose from {', '.join(known)}")
-    noise = deprocess(SCALES[backbone.convention] * reference_input(), backbone.convention)
-    features = with_max_pooling(backbone)(noise, layers)
+    noise = SCALES[backbone.convention] * reference_input()
+    features = with_max_pooling(backbone).features(noise.to(backbone.device, backbone.dtype), layers)
     found = {layer: float(maps.float().square().sum().sqrt()) for layer, maps in features.items()}
     if silent := [layer for layer, norm in found.items() if norm == 0]:
         raise ValueError(f"{silent[0]} of this network is silent on noise, so its weight cannot be converted")

@@ -8,7 +8,7 @@ that vary together. Olah, Mordvintsev and Schubert, "Feature Visualization" (Dis
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -72,3 +72,12 @@ def encode_fourier(image: Tensor) -> Tensor:
 
 PIXELS = Coordinates("pixels", lambda image: image, lambda parameters: parameters, (0.0, 1.0))
 FOURIER = Coordinates("fourier", encode_fourier, decode_fourier, (-torch.inf, torch.inf))
+
+
+def in_grey(coordinates: Coordinates) -> Coordinates:
+    """The same coordinates for an image whose red, green and blue are equal: the mean of what they were."""
+
+    def decode(parameters: Tensor) -> Tensor:
+        return coordinates.decode(parameters).mean(1, keepdim=True).expand(-1, 3, -1, -1)
+
+    return replace(coordinates, name=f"{coordinates.name}, grey", decode=decode)

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nst_lessons.checks import check_choice, check_number
+
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, in the order R, G, B
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # ImageNet's on the scale 0-255, in the order B, G, R
 CONVENTIONS = ("torchvision", "caffe")
@@ -23,9 +25,9 @@ class ImageError(ValueError):
     """An image that cannot be used; the message says what came and what was expected."""
 
 
-def check_image(image: Tensor, role: str = "the image") -> None:
+def check_image(image: Tensor, role: str = "the image", dtype: torch.dtype | None = torch.float32) -> None:
     """Raise ImageError for anything but one image (1, 3, H, W), float32, finite, in [0, 1]; `role` names it."""
-    check_images(image, role)
+    check_images(image, role, dtype)
     if len(image) > 1:
         raise ImageError(f"{role} is a batch of {len(image)}; expected one image (1, 3, H, W)")
     check_values(image, role)
@@ -63,22 +65,28 @@ def preprocess(image: Tensor, convention: str = "torchvision") -> Tensor:
     """Normalise an RGB image (B, 3, H, W) in [0, 1] as the images that a network was trained on.
 
     "torchvision": (image - mean) / std, RGB. "caffe" (Simonyan and Zisserman's original VGG): 255 * image in
-    the order BGR, minus the mean. Raises ValueError for any other convention. `deprocess` is the inverse.
+    the order BGR, minus the mean. Raises ValueError for any other convention, ImageError for another
+    shape. `deprocess` is the inverse.
     """
+    check_choice("convention", convention, CONVENTIONS)
+    check_images(image, dtype=None)
     if convention == "torchvision":
         return (image - per_channel(MEAN, image)) / per_channel(STD, image)
-    if convention == "caffe":
-        return 255 * image.flip(1) - per_channel(CAFFE_MEAN, image)
-    raise ValueError(f"unknown convention {convention!r}; choose from {', '.join(CONVENTIONS)}")
+    return 255 * image.flip(1) - per_channel(CAFFE_MEAN, image)
 
 
 def deprocess(x: Tensor, convention: str = "torchvision") -> Tensor:
     """Turn a network's input (B, 3, H, W) back into an RGB image in [0, 1], not clamped: see `preprocess`."""
+    check_choice("convention", convention, CONVENTIONS)
+    check_images(x, dtype=None)
     if convention == "torchvision":
         return x * per_channel(STD, x) + per_channel(MEAN, x)
-    if convention == "caffe":
-        return (x + per_channel(CAFFE_MEAN, x)).flip(1) / 255
-    raise ValueError(f"unknown convention {convention!r}; choose from {', '.join(CONVENTIONS)}")
+    return (x + per_channel(CAFFE_MEAN, x)).flip(1) / 255
+
+
+def is_grey(image: Tensor) -> bool:
+    """Whether red, green and blue are the same in every pixel of an image (1, 3, H, W), to half an 8-bit level."""
+    return float((image.amax(1) - image.amin(1)).max()) < 0.5 / 255
 
 
 def per_channel(values: Sequence[float], like: Tensor) -> Tensor:
@@ -90,7 +98,9 @@ def noise_like(image: Tensor, seed: int) -> Tensor:
     """White noise of the image's shape: normal, mean 0.5 (mid-grey), standard deviation 0.15, clamped to [0, 1].
 
     Drawn on the CPU and then moved to the image's device, so that a seed gives the same noise everywhere.
+    Raises ValueError for what is no seed.
     """
+    check_number("seed", seed, -(2**63), 2**64 - 1, whole=True)
     noise = 0.5 + 0.15 * torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
     return noise.clamp(0, 1).to(image.device)
 

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute_in_backward
 
-from nst_lessons.images import CONVENTIONS, preprocess
+from nst_lessons.checks import check_choice, shown
+from nst_lessons.images import CONVENTIONS, check_images, preprocess
 
 # Gatys et al. (2016), section 2, found that average pooling gives slightly more appealing results.
 POOLING = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
@@ -93,6 +94,11 @@ class Backbone(nn.Module):
         """The device of the weights; an image is moved there before the first layer."""
         return next(self.parameters()).device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the weights, which images must have, too."""
+        return next(self.parameters()).dtype
+
     def layers_down_to(self, wanted: Iterable[str]) -> tuple[str, ...]:
         """All layers from the first to the deepest of those wanted, under the literature's names."""
         return self.layers[: 1 + max(map(self.layers.index, wanted))]
@@ -103,7 +109,7 @@ class Backbone(nn.Module):
 
     def canonical(self, layer: str) -> str:
         """The literature's name of a layer: ``block4_conv2`` becomes ``relu4_2``; ValueError for an unknown one."""
-        name = re.sub(r"^block(\d+)_conv(\d+)$", r"relu\1_\2", layer)
+        name = re.sub(r"^block(\d+)_conv(\d+)$", r"relu\1_\2", str(layer))
         name = re.sub(r"^block(\d+)_pool$", r"pool\1", name)
         if name not in self.channels:
             raise ValueError(f"unknown layer {layer!r}; choose from {', '.join(self.layers)}")
@@ -120,19 +126,26 @@ class Backbone(nn.Module):
             ``{layer: (B, C, H / stride, W / stride)}`` under the names and in the order requested.
 
         Raises:
+            ImageError: for what is no image.
             ValueError: for an unknown layer, or an image too small for the deepest layer.
         """
+        check_images(image, dtype=self.dtype)  # its values may be wrong on purpose, as in lesson 1
+        return self.features(preprocess(image.to(self.device), self.convention), layers)
+
+    def features(self, x: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        """The same of an image that is preprocessed already, and on the network's device."""
+        if isinstance(layers, str):
+            raise ValueError(f"layers must be a list of names; write [{layers!r}]")
         names = {layer: self.canonical(layer) for layer in layers}
         if not names:
             return {}
         computed = self.layers_down_to(names.values())
-        height, width = image.shape[-2:]
+        height, width = x.shape[-2:]
         if min(height, width) < (smallest := self.stride[computed[-1]]):
             raise ValueError(
                 f"an image of {width}x{height} pixels is too small for {computed[-1]}; "
                 f"its shorter side must be at least {smallest}"
             )
-        x = preprocess(image.to(self.device), self.convention)
         features: dict[str, Tensor] = {}
         with self.autocast():
             for _, block in groupby(computed, key=block_number):
@@ -165,10 +178,10 @@ class Backbone(nn.Module):
         return self.precision == "bfloat16" or (self.precision == "auto" and multiplies_bfloat16(self.device))
 
 
-def check_choice(option: str, value: str, choices: Iterable[str]) -> None:
-    """Raise ValueError for a value that is not among the choices."""
-    if value not in choices:
-        raise ValueError(f"unknown {option} {value!r}; choose from {', '.join(choices)}")
+def check_network(network: object) -> None:
+    """Raise TypeError for what is no `Backbone`."""
+    if not isinstance(network, Backbone):
+        raise TypeError(f"a Backbone is wanted, not {shown(network)}; load_backbone gives one of a name or a path")
 
 
 def block_number(layer: str) -> int:

@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 
 import torch
 
+from nst_lessons.checks import check_choice
 from nst_lessons.losses import Weights
-from nst_lessons.network import check_choice
 
 
 class LayerSize(NamedTuple):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -22,13 +22,14 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from typing_extensions import Unpack
 
+from nst_lessons.checks import check_callable, check_number, shown
 from nst_lessons.coordinates import PIXELS, Coordinates
 from nst_lessons.estimate import check_memory, report
 from nst_lessons.history import Ending, History, Result, Step, StopRule
-from nst_lessons.images import resize
+from nst_lessons.images import check_image, resize
 from nst_lessons.losses import LossFunction
 from nst_lessons.optimizers import OPTIMIZERS, State, Stop, learning_rate_of
-from nst_lessons.run_file import Checkpoint
+from nst_lessons.run_file import Checkpoint, checkpoint_path
 from nst_lessons.stages import Stage
 
 STALL_STEPS = 50
@@ -41,18 +42,60 @@ class RunOptions(TypedDict, total=False):
     optimizer: str
     learning_rate: float | None
     coordinates: Coordinates
-    stop: StopRule | Iterable[StopRule]
-    snapshots: Iterable[int]
+    stop: StopRule | Collection[StopRule]
+    snapshots: Collection[int]
     callback: Callable[[Step], object] | None
     progress: bool
     checkpoint: str | os.PathLike[str] | None
     checkpoint_every: float
 
 
-def refuse_unknown(options: Mapping[str, object], kind: type[RunOptions]) -> None:
-    """Raise TypeError for an option that a kind of options does not have: mypy sees it, a notebook does not."""
+NUMBERS = {  # of the options that are numbers: the least that makes sense
+    "alpha": 0.0,
+    "beta": 0.0,
+    "tv": 0.0,
+    "tv_power": 1.0,
+    "checkpoint_every": 0.0,
+}
+
+
+def check_options(options: Mapping[str, Any], kind: type[RunOptions] = RunOptions) -> None:
+    """Raise an error for what can be known to be wrong before any work: mypy sees some of it, a notebook nothing.
+
+    Raises:
+        TypeError: for an option that a kind of options does not have.
+        CheckpointError, ValueError: for a value that an option cannot have.
+    """
     if unknown := [name for name in options if name not in kind.__annotations__]:
         raise TypeError(f"unknown option {unknown[0]!r}; choose from {', '.join(kind.__annotations__)}")
+    for name in options.keys() & NUMBERS.keys():
+        check_number(name, options[name], NUMBERS[name])
+    if "steps" in options:
+        check_number("steps", options["steps"], 1, whole=True)
+    if "optimizer" in options or options.get("learning_rate") is not None:
+        learning_rate_of(options.get("optimizer", "lbfgs"), options.get("learning_rate"))
+    for rule in stop_rules(options.get("stop", ())):
+        check_callable("stop", rule)
+    for step in as_collection("snapshots", options.get("snapshots", ())):
+        check_number("a snapshot's step", step, 0, whole=True)
+    if options.get("callback") is not None:
+        check_callable("callback", options["callback"])
+    if not isinstance(options.get("coordinates", PIXELS), Coordinates):
+        raise ValueError(f"coordinates must be PIXELS or FOURIER, not {shown(options['coordinates'])}")
+    if options.get("checkpoint") is not None:
+        checkpoint_path(options["checkpoint"])
+
+
+def stop_rules(stop: StopRule | Collection[StopRule]) -> tuple[StopRule, ...]:
+    """One rule or several, as a tuple."""
+    return tuple(stop) if isinstance(stop, Collection) else (stop,)
+
+
+def as_collection(option: str, value: Collection[int]) -> Collection[int]:
+    """The value, which can be gone through more than once; ValueError for one that cannot."""
+    if not isinstance(value, Collection) or isinstance(value, str):
+        raise ValueError(f"{option} must be a list or a range of steps, not {shown(value)}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -231,8 +274,8 @@ def run_stages(
     optimizer: str = "lbfgs",
     learning_rate: float | None = None,
     coordinates: Coordinates = PIXELS,
-    stop: StopRule | Iterable[StopRule] = (),
-    snapshots: Iterable[int] = (),
+    stop: StopRule | Collection[StopRule] = (),
+    snapshots: Collection[int] = (),
     callback: Callable[[Step], object] | None = None,
     progress: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -250,6 +293,18 @@ def run_stages(
     Raises:
         CheckpointError, MemoryError, ValueError: see `optimize_image`; before any work.
     """
+    check_options(
+        {
+            "optimizer": optimizer,
+            "learning_rate": learning_rate,
+            "coordinates": coordinates,
+            "stop": stop,
+            "snapshots": snapshots,
+            "callback": callback,
+            "checkpoint": checkpoint,
+            "checkpoint_every": checkpoint_every,
+        }
+    )
     rate = learning_rate_of(optimizer, learning_rate)
     check_stages(stages, start)
     check_memory(stages, optimizer)
@@ -264,7 +319,7 @@ def run_stages(
     saved = file.read() if file else {}
     if progress and not saved:
         report(stages, optimizer)
-    history, rules = saved_history(saved), (stop,) if callable(stop) else tuple(stop)
+    history, rules = saved_history(saved), stop_rules(stop)
     total = sum(stage.steps for stage in stages)
     with tqdm(total=total, initial=len(history.losses), disable=not progress, leave=False, unit="step") as bar:
         began = time.perf_counter() - history.seconds
@@ -339,10 +394,8 @@ def check_stages(stages: Sequence[Stage], start: Tensor) -> None:
     if not stages:
         raise ValueError("a run needs at least one stage")
     for stage in stages:
-        if stage.steps < 1:
-            raise ValueError(f"steps must be at least 1, not {stage.steps}")
-    if start.ndim != 4 or not start.is_floating_point():
-        raise ValueError(f"start must be a float image (1, 3, H, W), not {tuple(start.shape)} of {start.dtype}")
+        check_number("steps", stage.steps, 1, whole=True)
+    check_image(start, "the start")
 
 
 def optimize_image(start: Tensor, loss_fn: LossFunction, *, steps: int = 200, **options: Unpack[RunOptions]) -> Result:
@@ -378,7 +431,10 @@ def optimize_image(start: Tensor, loss_fn: LossFunction, *, steps: int = 200, **
     Raises:
         CheckpointError: for a checkpoint that is damaged, or of another start, loss, optimiser, learning rate or
             coordinates; it is left as it is.
-        ValueError: for an unknown optimiser, fewer than one step, or a start that is no image.
+        ImageError: for a start that is no image.
+        ValueError: for an unknown optimiser, fewer than one step, or another option's value.
     """
+    check_image(start, "the start")
+    check_callable("loss_fn", loss_fn)
     size = start.shape[-2], start.shape[-1]
     return run_stages([Stage(size, steps, lambda: loss_fn)], start, **options)

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from torch import Tensor
 
+from nst_lessons.checks import check_choice
 from nst_lessons.losses import Weights
-from nst_lessons.network import check_choice
 from nst_lessons.optimize import RunOptions
 from nst_lessons.styles import Layers, layer_weights
 

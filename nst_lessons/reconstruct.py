@@ -8,16 +8,17 @@ Gatys, Ecker and Bethge, "Image Style Transfer Using Convolutional Neural Networ
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 from torch import Tensor
 from typing_extensions import Unpack
 
+from nst_lessons.checks import check_callable, check_number, shown
 from nst_lessons.history import Result
-from nst_lessons.images import MEAN, noise_like, per_channel, resize
+from nst_lessons.images import MEAN, check_image, noise_like, per_channel, resize
 from nst_lessons.losses import LossFunction, Statistics, content_loss, gram_matrix, style_loss, total_variation
-from nst_lessons.network import Backbone
+from nst_lessons.network import Backbone, check_network
 from nst_lessons.optimize import RunOptions, run_stages
 from nst_lessons.stages import Size, Stage, octave_scales, scaled_size
 from nst_lessons.styles import (
@@ -45,20 +46,22 @@ def start_image(start: str | Tensor, photo: Tensor, painting: Tensor | None = No
         ValueError: for another word, or an image of another size.
     """
     if isinstance(start, Tensor):
+        check_image(start, "the start")
         if start.shape != photo.shape:
             raise ValueError(
                 f"start has shape {tuple(start.shape)}, the photo {tuple(photo.shape)}; resize one of them"
             )
         return start
+    noise = noise_like(photo, seed)
     if start == "photo":
         return photo
     if start == "noise":
-        return noise_like(photo, seed)
+        return noise
     if start == "grey":
-        return per_channel(MEAN, photo) + GREY_NOISE * (noise_like(photo, seed) - 0.5)
+        return per_channel(MEAN, photo) + GREY_NOISE * (noise - 0.5)
     if start == "painting" and painting is not None:
         return resize(painting, image_size(photo))
-    raise ValueError(f"unknown start {start!r}; choose from {', '.join(STARTS)}, or give an image")
+    raise ValueError(f"unknown start {shown(start)}; choose from {', '.join(STARTS)}, or give an image")
 
 
 def image_size(image: Tensor) -> Size:
@@ -99,8 +102,14 @@ def reconstruct_content(
         seed: of the noise.
 
     Raises:
-        ValueError: for an unknown layer, start or option's value, or fewer than one octave.
+        ImageError: for what is no image.
+        TypeError: for an option that does not exist, or a network that is none.
+        ValueError: for an unknown layer, start or option's value, or a number of octaves that is not 1 to 12.
     """
+
+    check_network(backbone)
+    check_image(photo, "the photo")
+    check_number("tv", tv, 0)
 
     def loss_at(size: Size) -> LossFunction:
         target = content_target(backbone, resize(photo, size), [layer])
@@ -148,8 +157,14 @@ def reconstruct_style(
         seed: of the noise.
 
     Raises:
-        ValueError: for an unknown layer, start or option's value, or fewer than one octave.
+        ImageError: for what is no image.
+        TypeError: for an option that does not exist, or a network that is none.
+        ValueError: for an unknown layer, start or option's value, or a number of octaves that is not 1 to 12.
     """
+    check_network(backbone)
+    check_number("tv", tv, 0)
+    for function in statistic.values() if isinstance(statistic, Mapping) else [statistic]:
+        check_callable("statistic", function)
     weights, styles = layer_weights(layers), as_styles(painting)
     smallest = smallest_side(backbone, weights)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nst_lessons.checks import shown
 from nst_lessons.files import whole_file
 from nst_lessons.losses import LossFunction
 from nst_lessons.optimizers import State
@@ -37,11 +38,9 @@ class Checkpoint:
     def __init__(
         self, path: str | os.PathLike[str], seconds: float, start: Tensor, settings: Mapping[str, object]
     ) -> None:
-        self.path, self.seconds, self.start, self.settings = Path(path), seconds, start, settings
+        self.path, self.seconds, self.start, self.settings = checkpoint_path(path), seconds, start, settings
         self.due = time.perf_counter() + seconds
         self.failed = False
-        if not self.path.parent.is_dir():
-            raise CheckpointError(f"there is no folder {self.path.parent} for the checkpoint; make it first")
 
     def write(self, contents: State) -> None:
         """Replace the file by a whole new one; warn, once, where that cannot be."""
@@ -60,16 +59,9 @@ class Checkpoint:
         Raises:
             CheckpointError: for a damaged file, or one of another run.
         """
-        if not self.path.exists():
-            return {}
-        try:
-            with zipfile.ZipFile(self.path) as archive:  # torch.load itself does not look for flipped bits
-                damaged = archive.testzip()
-            saved = torch.load(self.path, map_location=self.start.device, weights_only=True)
-        except Exception as error:  # whatever zipfile, pickle and torch stumble over
-            raise CheckpointError(f"{self.path} is damaged or no checkpoint of a run; {REMEDY}") from error
-        if damaged or not isinstance(saved, dict) or saved.get("format") != FORMAT:
-            raise CheckpointError(f"{self.path} is damaged or no checkpoint of a run; {REMEDY}")
+        saved = read_checkpoint(self.path, self.start.device)
+        if not saved:
+            return saved
         start, other = (f"shape {tuple(image.shape)} of {image.dtype}" for image in (saved["start"], self.start))
         self.check_same("start", start, other)
         if not torch.allclose(saved["start"], self.start, rtol=0, atol=SAME_IMAGE):
@@ -99,3 +91,35 @@ class Checkpoint:
                 f"{self.path} is of a run with other images, weights or layers (its best image had the losses "
                 f"{theirs}, and here has {ours}); {REMEDY}"
             )
+
+
+def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> State:
+    """What a checkpoint holds, with its images on a device; empty where there is no file yet.
+
+    Raises:
+        CheckpointError: for a damaged file, or another one.
+    """
+    if not path.exists():
+        return {}
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch.load itself does not look for flipped bits
+            damaged = archive.testzip()
+        saved = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # whatever zipfile, pickle and torch stumble over
+        raise CheckpointError(f"{path} is damaged or no checkpoint of a run; {REMEDY}") from error
+    if damaged or not isinstance(saved, dict) or saved.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is damaged or no checkpoint of a run; {REMEDY}")
+    return saved
+
+
+def checkpoint_path(path: str | os.PathLike[str]) -> Path:
+    """The path of a checkpoint, whether it exists or is to be made; CheckpointError where that cannot be."""
+    try:
+        path = Path(path)
+        path.exists()
+    except (OSError, TypeError, ValueError) as error:  # too long, say, or with a null character in it
+        raise CheckpointError(f"{shown(path)} can be no checkpoint ({error}); give another path") from error
+    if path.is_dir() or not path.parent.is_dir():
+        problem = f"{path} is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise CheckpointError(f"{problem}; give the checkpoint a path in a folder that there is")
+    return path

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from nst_lessons.checks import check_number
 from nst_lessons.losses import LossFunction
 from nst_lessons.network import Backbone
 
 Size = tuple[int, int]
+MOST_OCTAVES = 12  # which make a side of 4,096 pixels out of 2
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,7 @@ def octave_scales(octaves: int, ratio: float = 2.0) -> list[float]:
     """Growing scales, each `ratio` times the one before, the last one 1.
 
     Raises:
-        ValueError: for fewer than one octave.
+        ValueError: for a number of octaves that is not 1 to MOST_OCTAVES.
     """
-    if octaves < 1:
-        raise ValueError(f"octaves must be at least 1, not {octaves}")
+    check_number("octaves", octaves, 1, MOST_OCTAVES, whole=True)
     return [ratio**-octave for octave in reversed(range(octaves))]

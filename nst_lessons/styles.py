@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from nst_lessons.images import resize
+from nst_lessons.checks import check_number, shown
+from nst_lessons.images import check_image, resize
 from nst_lessons.losses import Statistics, gram_matrix, layer_statistics
 from nst_lessons.network import Backbone
 from nst_lessons.stages import Size, scaled_size
@@ -36,15 +36,18 @@ def as_styles(styles: Styles) -> list[Style]:
     """A list of `Style`, of what may be a single painting.
 
     Raises:
+        ImageError: for what is no image.
         ValueError: for no painting, a weight that is not positive, or a mask.
     """
-    several = [styles] if isinstance(styles, Tensor | Style) else styles
+    several = list(styles) if isinstance(styles, Sequence) and not isinstance(styles, str) else [styles]
     found = [style if isinstance(style, Style) else Style(style) for style in several]
     if not found:
         raise ValueError("at least one painting is needed")
     for style in found:
-        if not 0 < style.weight < math.inf:
-            raise ValueError(f"a style's weight must be positive, not {style.weight:g}")
+        check_image(style.image, "the painting", dtype=None)  # the network says which dtype it wants
+        check_number("a style's weight", style.weight, 0)
+        if style.weight == 0:
+            raise ValueError("a style's weight must be more than 0; leave the style out")
         if style.mask is not None:
             raise ValueError("styles with masks are not supported yet; leave the mask out")
     return found
@@ -65,14 +68,20 @@ def layer_weights(layers: Layers) -> dict[str, float]:
     """A dict as it stands; names get equal weights that sum to 1 (Gatys et al. take 1/5 for five layers).
 
     Raises:
-        ValueError: for a single string, or no layers.
+        ValueError: for a single string, no layers, or a weight that is no number or negative.
     """
     if isinstance(layers, str):
         raise ValueError(f"layers must be a list of names or a dict of weights; write [{layers!r}]")
-    weights = dict(layers) if isinstance(layers, Mapping) else dict.fromkeys(layers, 0.0)
-    if not weights:
+    if not isinstance(layers, Iterable):
+        raise ValueError(f"layers must be a list of names or a dict of weights, not {shown(layers)}")
+    names = list(dict.fromkeys(layers))
+    if not names:
         raise ValueError("at least one layer is needed")
-    return weights if isinstance(layers, Mapping) else dict.fromkeys(weights, 1 / len(weights))
+    if not isinstance(layers, Mapping):
+        return dict.fromkeys(names, 1 / len(names))
+    for layer, weight in layers.items():
+        check_number(f"the weight of layer {layer}", weight, 0)
+    return dict(layers)
 
 
 @torch.no_grad()

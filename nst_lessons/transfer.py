@@ -16,14 +16,17 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from nst_lessons.conversion import transfer_settings
+from nst_lessons.coordinates import PIXELS, in_grey
 from nst_lessons.history import Result
 from nst_lessons.image_files import ImageSource, load_image
-from nst_lessons.images import resize
+from nst_lessons.images import check_image, is_grey, resize
 from nst_lessons.losses import ALPHA, BETA, TV, LossFunction, transfer_loss
 from nst_lessons.network import Backbone
-from nst_lessons.optimize import RunOptions, refuse_unknown, run_stages
+from nst_lessons.optimize import RunOptions, check_options, run_stages
+from nst_lessons.optimizers import learning_rate_of
 from nst_lessons.published import Recipe, TransferOptions, find_recipe, with_changes
 from nst_lessons.reconstruct import STYLE_LAYERS, image_size, smallest_side, start_image
+from nst_lessons.run_file import checkpoint_path, read_checkpoint
 from nst_lessons.stages import Stage, octave_scales, scaled_size
 from nst_lessons.styles import (
     Layers,
@@ -64,6 +67,8 @@ def weighted_transfer(
     """The transfer itself, with this package's defaults; `style_transfer` explains the options."""
     content_weights, style_weights = layer_weights(content_layers), layer_weights(style_layers)
     layers, full = (*content_weights, *style_weights), image_size(photo)
+    if all(map(is_grey, (photo, *(style.image for style in styles)))):  # features alone would leave specks of colour
+        options["coordinates"] = in_grey(options.get("coordinates", PIXELS))
 
     def loss_at(network: Backbone, scale: float, smallest: int) -> LossFunction:
         small_photo = resize(photo, scaled_size(full, scale, smallest))
@@ -160,9 +165,13 @@ def plan_transfer(
         ValueError: for an unknown recipe or layer, or a convention that the network does not have.
         WeightsError: for weights that cannot be had.
     """
-    refuse_unknown(options, TransferOptions)
+    check_options(options, TransferOptions)
+    check_image(photo, "the photo")
     styles = as_styles(painting)
     row = None if recipe is None else find_recipe(recipe)
+    if (checkpoint := options.get("checkpoint")) is not None:
+        read_checkpoint(checkpoint_path(checkpoint))
+    start_image(options.get("start", "photo"), photo, styles[0].image, options.get("seed", 0))
     if isinstance(network, Backbone):
         name, backbone = None, network
         if convention is not None:
@@ -172,6 +181,7 @@ def plan_transfer(
         backbone = load_backbone(name, pooling=row.pooling if row else "avg", convention=convention)
     if row:
         row, options = with_changes(row, options)
+        learning_rate_of(row.optimizer, row.learning_rate)
         if row.same_shape:
             styles = [replace(style, image=resize(style.image, image_size(photo))) for style in styles]
         # The write-ups had no warm start.
@@ -213,6 +223,7 @@ def style_transfer(
         photo: ``(1, 3, H, W)`` in [0, 1]; the result has its size.
         painting: ``(1, 3, H', W')`` in [0, 1], of any size; its brush strokes keep their size in pixels. A list of
             paintings, or of `Style` with weights, blends them: the target is the weighted mean of their statistics.
+            Where all images are grey, so is the result.
         recipe: a published write-up, whose losses and row in `nst_lessons.published.PUBLISHED` take the place of the
             defaults. Options given beside it win; weights are then in the write-up's own units. Most recipes stretch
             the painting to the photo's shape.
@@ -230,6 +241,7 @@ def style_transfer(
         options: further ones are those of `optimize_image`.
 
     Raises:
+        ImageError: for what is no image.
         TypeError: for an option that does not exist.
         ValueError: for an unknown recipe, layer, start or option's value, a convention that the network does not have,
             or an image too small for the deepest layer.
@@ -267,8 +279,8 @@ def apply_style_transfer(
         ImageError: for an image that cannot be used.
         WeightsError: for weights that cannot be had.
     """
-    refuse_unknown(options, TransferOptions)
+    check_options(options, TransferOptions)
     photo = load_image(content_path, size)
-    painting = load_image(style_path, painting_size or size)
+    painting = load_image(style_path, size if painting_size is None else painting_size)
     result = style_transfer(backbone, photo, painting, recipe=recipe, convention=convention, **options)
     return photo, painting, result.image

@@ -9,18 +9,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 from typing_extensions import Unpack
 
+from nst_lessons.checks import check_number, shown
 from nst_lessons.coordinates import FOURIER
 from nst_lessons.history import Result
-from nst_lessons.images import noise_like, per_channel
+from nst_lessons.images import check_image, check_pixels, noise_like, per_channel
 from nst_lessons.losses import relative_error, total_variation
-from nst_lessons.network import Backbone
-from nst_lessons.optimize import RunOptions, run_stages
+from nst_lessons.network import Backbone, check_network
+from nst_lessons.optimize import RunOptions, check_options, run_stages
 from nst_lessons.stages import Stage
+
+Channels = int | Iterable[int] | Mapping[int, float]
 
 FAINT = 0.03  # the noise that a search starts from, in Fourier parameters
 TURN, ZOOM, SHIFT = 15.0, 0.15, 16.0  # how far views differ: degrees, a fraction, pixels
@@ -68,6 +72,7 @@ def activation_overlay(photo: Tensor, activation: Tensor) -> Tensor:
     The photo, and the result, are ``(1, 3, H, W)`` in [0, 1]; the activation is ``(1, 1, h, w)``, of any range.
     Raises ValueError for another shape.
     """
+    check_image(photo, "the photo")
     if activation.ndim != 4 or activation.shape[:2] != (1, 1):
         raise ValueError(f"one channel (1, 1, h, w) is wanted, not {tuple(activation.shape)}; take maps[:, c : c + 1]")
     low, high = activation.min(), activation.quantile(0.99)  # a single peak would leave all else in the dark
@@ -94,15 +99,34 @@ def receptive_field_box(
     """
     layer = backbone.canonical(layer)
     stride, field = backbone.stride[layer], backbone.receptive_field[layer]
-    rows, columns = (side // stride for side in image_size)
-    if not (0 <= position[0] < rows and 0 <= position[1] < columns):
-        raise ValueError(f"{layer} has {rows} x {columns} positions on this image; {position} is not one of them")
+    check_position(position, layer, image_size[0] // stride, image_size[1] // stride)
     reach = (field - stride) // 2
     (top, bottom), (left, right) = (
         (max(0, place * stride - reach), min(side, place * stride - reach + field))
         for place, side in zip(position, image_size, strict=True)
     )
     return top, left, bottom, right
+
+
+def check_position(position: tuple[int, int], layer: str, rows: int, columns: int) -> None:
+    """Raise ValueError for what is no ``(row, column)`` of a layer's map."""
+    match position:
+        case (int() | np.integer() as row, int() | np.integer() as column) if 0 <= row < rows and 0 <= column < columns:
+            return
+    raise ValueError(f"{layer} has {rows} x {columns} positions on this image; {shown(position)} is not one of them")
+
+
+def channel_weights(channels: Channels, layer: str, count: int) -> dict[int, float]:
+    """``{channel: weight}`` of one channel or several; ValueError unless they are some of a layer's `count`."""
+    several = channels if isinstance(channels, Iterable) and not isinstance(channels, str) else [channels]
+    weights = dict(several) if isinstance(several, Mapping) else dict.fromkeys(several, 1.0)
+    if not weights:
+        raise ValueError(f"at least one channel is needed; {layer} has channels 0 to {count - 1}")
+    for channel, weight in weights.items():
+        if not isinstance(channel, int | np.integer) or not 0 <= channel < count:
+            raise ValueError(f"{layer} has channels 0 to {count - 1}, not {shown(channel)}")
+        check_number(f"the weight of channel {channel}", weight)
+    return weights
 
 
 @torch.no_grad()
@@ -119,6 +143,7 @@ def layer_sensitivity(
     Raises:
         ValueError: for an unknown layer, or a changed image of another shape.
     """
+    check_network(backbone)
     features = backbone(image, layers)
     changes = {}
     for name, changed in changed_images.items():
@@ -147,8 +172,9 @@ def random_view(image: Tensor, generator: torch.Generator) -> Tensor:
 def maximise_activation(
     backbone: Backbone,
     layer: str,
-    channel: int,
+    channel: Channels,
     *,
+    position: tuple[int, int] | None = None,
     size: int = 160,
     start: Tensor | None = None,
     steps: int = 120,
@@ -156,7 +182,7 @@ def maximise_activation(
     seed: int = 0,
     **options: Unpack[RunOptions],
 ) -> Result:
-    """An image that excites one channel of a layer as much as it can: what the channel looks for.
+    """An image that excites a channel of a layer as much as it can: what the channel looks for.
 
     Erhan, Bengio, Courville and Vincent, "Visualizing Higher-Layer Features of a Deep Network" (2009). Unhindered, it
     would end in noise that only networks see. The restraints are those of Olah, Mordvintsev and Schubert, "Feature
@@ -166,7 +192,9 @@ def maximise_activation(
     "conv3_1", always has a slope to follow; after it, a silent channel stays silent.
 
     Args:
-        backbone, layer, channel: whose activation is maximised.
+        backbone, layer, channel: whose activation is maximised; of several channels, ``[3, 7]``, the sum, or the
+            weighted sum, ``{3: 1.0, 7: 0.5}``. A negative weight asks for what silences a channel: ``{3: -1.0}``.
+        position: ``(row, column)`` of the layer's map, where alone the activation counts; by default its mean does.
         size: height and width in pixels, when there is no start.
         start: ``(1, 3, H, W)`` in [0, 1], left as it is; by default mid-grey with a trace of noise.
         steps: at most so many.
@@ -176,27 +204,49 @@ def maximise_activation(
             `FOURIER` coordinates.
 
     Returns:
-        A `Result` whose loss "activation" is minus the channel's mean, by the geometric mean of the layer's root mean
-        squares on the start and here.
+        A `Result` whose loss "activation" is minus the channel's activation, by the geometric mean of the layer's root
+        mean squares on the start and here.
 
     Raises:
-        ValueError: for an unknown layer or channel, or a checkpoint.
+        ImageError: for a start that is no image, or a size of too many pixels.
+        TypeError: for an option that does not exist, or a network that is none.
+        ValueError: for an unknown layer, channel or position, channels that are silent on the start, or a checkpoint.
     """
+    check_network(backbone)
     layer = backbone.canonical(layer)
-    if not 0 <= channel < backbone.channels[layer]:
-        raise ValueError(f"{layer} has channels 0 to {backbone.channels[layer] - 1}, not {channel}")
+    weights = channel_weights(channel, layer, backbone.channels[layer])
+    check_number("tv", tv, 0)
+    check_options(options)
     if options.get("checkpoint") is not None:
         raise ValueError("a run with random views cannot be resumed; leave the checkpoint out")
     if start is None:
+        check_number("size", size, 1, whole=True)
+        check_pixels(size, size)
         start = FOURIER.decode(FAINT * (noise_like(torch.empty(1, 3, size, size), seed) - 0.5))
+    check_image(start, "the start")
+
+    def activations(maps: Tensor) -> Tensor:
+        """Of each wanted channel, weighted, ``(B, C, H, W) -> ()``."""
+        there = maps if position is None else maps[..., position[0], position[1]]
+        return torch.stack([weight * there[:, n].mean() for n, weight in weights.items()]).sum()
+
     with torch.no_grad():
-        usual = backbone(start, [layer])[layer].square().mean()
+        maps = backbone(start, [layer])[layer]
+    if position is not None:
+        check_position(position, layer, *maps.shape[-2:])
+    usual = maps.square().mean()
+    if not maps[:, list(weights)].any():
+        conv = next(name for name in reversed(backbone.layers_down_to([layer])) if name.startswith("conv"))
+        raise ValueError(
+            f"{layer} is silent on the start in channel {', '.join(map(str, weights))}, so there is no slope to "
+            f"follow; {conv} has one"
+        )
     generator = torch.Generator().manual_seed(seed)
 
     def loss_fn(image: Tensor) -> dict[str, Tensor]:
         maps = backbone(random_view(image, generator), [layer])[layer]
         scale = (usual * maps.square().mean()).pow(1 / 4)
-        return {"activation": -maps[:, channel].mean() / scale, "tv": tv * total_variation(image)}
+        return {"activation": -activations(maps) / scale, "tv": tv * total_variation(image)}
 
     stage = Stage((start.shape[-2], start.shape[-1]), steps, lambda: loss_fn, backbone, (layer,))
     with_adam: RunOptions = {"optimizer": "adam", "coordinates": FOURIER, **options}

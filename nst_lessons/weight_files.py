@@ -23,8 +23,9 @@ import torch
 from torch import Tensor
 from torchvision.models import VGG16_Weights, VGG19_Weights
 
+from nst_lessons.checks import check_choice
 from nst_lessons.images import CONVENTIONS
-from nst_lessons.network import Backbone, Padding, Precision, block_number, check_choice
+from nst_lessons.network import Backbone, Padding, Precision, block_number
 
 DOWNLOADS = {"vgg16": VGG16_Weights.IMAGENET1K_V1, "vgg19": VGG19_Weights.IMAGENET1K_V1}
 DOWNLOAD_MEGABYTES = 550

@@ -80,7 +80,7 @@ def test_an_interrupt_ends_all_octaves_with_an_image_of_full_size(tiny_backbone,
     )
     assert result.image.shape == small_image.shape
     assert result.stopped == "interrupted at step 3"
-    with pytest.raises(ValueError, match="octaves must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="octaves must be an integer from 1 to 12, not 0"):
         reconstruct_content(tiny_backbone, small_image, "relu1_2", octaves=0)
 
 

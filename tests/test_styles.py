@@ -59,7 +59,7 @@ def test_a_blend_is_nearer_to_both_styles_than_they_are_to_each_other(tiny_backb
 
 def test_wrong_styles_are_named(tiny_backbone, small_image):
     for weight in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match="a style's weight must be positive"):
+        with pytest.raises(ValueError, match="a style's weight must be"):
             style_target(tiny_backbone, Style(small_image, weight), ["relu1_1"])
     with pytest.raises(ValueError, match="at least one painting"):
         style_transfer(tiny_backbone, small_image, [])

@@ -196,7 +196,7 @@ def test_the_optimiser_is_that_of_all_stages(photo_and_painting, short_warm_star
     [
         ({"stpes": 3}, "unknown option 'stpes'; choose from optimizer, learning_rate"),
         ({"optimizer": "sgd"}, "unknown optimizer 'sgd'"),
-        ({"steps": 0}, "steps must be at least 1, not 0"),
+        ({"steps": 0}, "steps must be an integer of at least 1, not 0"),
         ({"learning_rate": 0}, "learning_rate must be positive, not 0"),
         ({"learning_rate": -1.0}, "learning_rate must be positive, not -1"),
         ({"optimizer": "scipy", "learning_rate": 0.1}, "scipy finds its own step lengths; leave learning_rate=0.1 out"),

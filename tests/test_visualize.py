@@ -257,3 +257,73 @@ def test_a_run_with_random_views_cannot_be_resumed(tiny_backbone: Backbone, tmp_
 def test_maximising_refuses_what_is_not_there(tiny_backbone: Backbone, arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         maximise_activation(tiny_backbone, **arguments)
+
+
+@pytest.fixture
+def colour_filters(tiny_backbone: Backbone) -> Backbone:
+    """conv1_1 whose channels 0, 1 and 2 are red, green and blue."""
+    with torch.no_grad():
+        tiny_backbone.conv1_1.weight.zero_()
+        tiny_backbone.conv1_1.bias.zero_()
+        for channel in range(3):
+            tiny_backbone.conv1_1.weight[channel, channel, 1, 1] = 1.0
+    return tiny_backbone
+
+
+@pytest.mark.parametrize(
+    ("channels", "up", "down"),
+    [
+        (0, "red", ""),
+        ({0: -1.0}, "", "red"),
+        ([0, 2], "red blue", ""),
+        ({0: 1.0, 1: -0.5}, "red", "green"),
+        (range(3), "red green blue", ""),
+    ],
+)
+def test_several_channels_and_the_negative_of_one(colour_filters: Backbone, channels, up: str, down: str) -> None:
+    start = torch.full((1, 3, 24, 24), 0.5)
+    options = {"start": start, "coordinates": PIXELS, "tv": 0, "steps": 40, "progress": False}
+    means = maximise_activation(colour_filters, "conv1_1", channels, **options).image.mean((0, 2, 3))
+    for n, colour in enumerate(["red", "green", "blue"]):
+        expected = 0.9 if colour in up.split() else 0.1 if colour in down.split() else 0.5
+        assert float(means[n]) == pytest.approx(expected, abs=0.12)
+
+
+def test_one_position_is_excited_where_it_is(colour_filters: Backbone) -> None:
+    start = torch.full((1, 3, 64, 96), 0.5)
+    options = {"start": start, "coordinates": PIXELS, "tv": 0, "steps": 60, "progress": False}
+    red = maximise_activation(colour_filters, "conv1_1", 0, position=(20, 70), **options).image[0, 0]
+    near, far = red[10:30, 60:80].mean(), red[:, :40].mean()  # views are shifted, so that it is no single point
+    assert far <= 0.5 < near - 0.1
+
+
+@pytest.mark.parametrize("layer", ["relu2_1", "pool2"])
+def test_a_channel_that_is_silent_on_the_start_is_named(tiny_backbone: Backbone, layer: str) -> None:
+    with torch.no_grad():
+        for conv in ("conv2_1", "conv2_2"):
+            tiny_backbone.get_submodule(conv).bias[4] = -2.0
+    conv = "conv2_1" if layer == "relu2_1" else "conv2_2"
+    with pytest.raises(ValueError, match=f"{layer} is silent on the start in channel 4, .*; {conv} has one"):
+        maximise_activation(tiny_backbone, layer, 4, size=24, progress=False)
+    result = maximise_activation(tiny_backbone, conv, 4, size=24, steps=4, progress=False)
+    assert result.losses["activation"] < result.history.losses[0]["activation"]
+    maximise_activation(tiny_backbone, layer, [4, *range(4)], size=24, steps=2, progress=False)  # others are awake
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"channel": []}, "at least one channel"),
+        ({"channel": "3"}, "not '3'"),
+        ({"channel": [0, 9]}, "not 9"),
+        ({"channel": {0: float("nan")}}, "the weight of channel 0 must be a number"),
+        ({"position": (12, 0)}, r"conv2_1 has 12 x 12 positions on this image; \(12, 0\) is not one"),
+        ({"position": 3}, "3 is not one"),
+        ({"size": 10**6}, "pixels are too many"),
+        ({"size": 0}, "size must be an integer"),
+        ({"optimizer": "newton"}, "unknown optimizer 'newton'"),
+    ],
+)
+def test_wrong_channels_positions_and_sizes_are_named(tiny_backbone: Backbone, options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        maximise_activation(tiny_backbone, **({"layer": "conv2_1", "channel": 1, "size": 24} | options))
