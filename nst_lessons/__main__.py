@@ -15,14 +15,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
+from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from nst_lessons import PAINTINGS, PHOTOS, __version__
+from nst_lessons.console import forgiving_output
 from nst_lessons.doctor import report_machine
 from nst_lessons.history import Ending, Result
-from nst_lessons.image_files import SUFFIXES, load_image
-from nst_lessons.images import CONVENTIONS
+from nst_lessons.image_files import SUFFIXES, load_alpha, load_image
+from nst_lessons.images import CONVENTIONS, resize
 from nst_lessons.lab import LESSONS_FOLDER, open_lessons
 from nst_lessons.memory import keep_freed_memory
 from nst_lessons.optimizers import OPTIMIZERS
@@ -58,8 +60,8 @@ def finite(text: str) -> float:
 
 
 def layer_names(text: str) -> tuple[str, ...]:
-    """``"relu3_2,relu4_2"`` as a tuple."""
-    return tuple(text.split(","))
+    """``"relu3_2, relu4_2"`` as a tuple."""
+    return tuple(name.strip() for name in text.split(","))
 
 
 TRANSFER_OPTIONS: dict[str, tuple[Callable[[str], object], str]] = {
@@ -69,7 +71,7 @@ TRANSFER_OPTIONS: dict[str, tuple[Callable[[str], object], str]] = {
     "tv": (finite, "weight of the total variation, which smooths the image"),
     "content_layers": (layer_names, "layers at which the content is compared, separated by commas"),
     "style_layers": (layer_names, "layers at which the style is compared, separated by commas"),
-    "start": (str, f"image to begin with: {', '.join(STARTS)}"),
+    "start": (str, f"image to begin with: {', '.join(STARTS)}, or a picture of the photo's proportions"),
     "optimizer": (str, f"method that takes the steps: {', '.join(OPTIMIZERS)}"),
     "seed": (int, "seed of the noise to begin with"),
     "checkpoint": (Path, "file kept up to date during the run: the same command goes on from it, also after a crash"),
@@ -78,6 +80,13 @@ TRANSFER_OPTIONS: dict[str, tuple[Callable[[str], object], str]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 1, 2 or 130, see `EXIT_CODES`."""
+    with forgiving_output(), warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: tqdm.write(f"nst-lessons: {message}", file=sys.stderr)
+        return run(argv)
+
+
+def run(argv: Sequence[str] | None) -> int:
+    """`main`, with an output that may fail."""
     parser = command_line()
     args, further = parser.parse_known_args(argv)
     if further and args.command != "lab":
@@ -144,6 +153,8 @@ def add_transfer_options(command: argparse.ArgumentParser) -> None:
     add("--painting-size", type=int, metavar="SIZE", help=text)
     text = "a published recipe in place of the defaults below, on its own network if that is on this machine"
     add("--recipe", choices=tuple(PUBLISHED), help=text)
+    text = "give the picture the photo's transparency, instead of a white ground (PNG and WebP)"
+    add("--keep-alpha", action="store_true", help=text)
     networks = ", ".join(("compact", *DOWNLOADS))
     text = f"{networks}, or the path of a weights file (default: the recipe's network, or {default_backbone()})"
     add("--backbone", help=text)
@@ -164,9 +175,13 @@ def transfer(args: argparse.Namespace) -> int:
     checkpoint = options.get("checkpoint")
     weights = [(args.painting, 1.0), *map(source_and_weight, args.others)]
     sources = [source for source, _ in weights]
-    check_outputs(args.out, checkpoint, [args.photo, *sources])
+    start = options.get("start")
+    inputs = [args.photo, *sources, *([start] if isinstance(start, str) and start not in STARTS else [])]
+    check_outputs(args.out, checkpoint, inputs, transparent=args.keep_alpha)
     painting_size = args.size if args.painting_size is None else args.painting_size
-    photo = open_image(args.photo, args.size)
+    photo, alpha = open_photo(args.photo, args.size, args.keep_alpha)
+    if isinstance(start, str) and start not in STARTS:
+        options["start"] = open_start(start, photo)
     styles = [Style(open_image(source, painting_size), weight) for source, weight in weights]
     plan = plan_transfer(
         args.backbone or None, photo, styles, recipe=args.recipe, convention=args.convention, **options
@@ -178,11 +193,9 @@ def transfer(args: argparse.Namespace) -> int:
         f"{plan.options.get('steps', TRANSFER_DEFAULTS['steps'])} steps; Ctrl-C keeps the best image so far",
         flush=True,
     )
-    record = plan_record(plan, args.photo, sources, args.recipe)
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: tqdm.write(f"nst-lessons: {message}", file=sys.stderr)
-        result = plan.run()
-    out = keep(result.image, record | result_record(result), args.out)
+    record = plan_record(plan, args.photo, sources, args.recipe, start=start)
+    result = plan.run()
+    out = keep(result.image, record | result_record(result), args.out, alpha)
     terms = " + ".join(f"{loss:.4g} {name}" for name, loss in result.losses.items())
     print(f"stopped after {result.history.seconds:.1f} s: {result.stopped}")
     print(f"loss {sum(result.losses.values()):.4g} = {terms}")
@@ -221,7 +234,35 @@ def source_and_weight(text: str) -> tuple[str, float]:
 
 def open_image(source: str, size: int) -> Tensor:
     """Load a sample by name, or an image from a path or web address, ``(1, 3, H, W)``."""
-    return load_image(sample(source, size) if source in SAMPLES else source, size)
+    return load_image(sample_or_path(source, size), size)
+
+
+def open_photo(source: str, size: int, keep_alpha: bool) -> tuple[Tensor, Tensor | None]:
+    """Load the photo and, if it is to be kept, its transparency, ``(1, 1, H, W)``."""
+    if not keep_alpha:
+        return open_image(source, size), None
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*laid on white")
+        return open_image(source, size), load_alpha(sample_or_path(source, size), size)
+
+
+def sample_or_path(source: str, size: int) -> Image.Image | str:
+    """The sample of this name, else the path or address."""
+    return sample(source, size) if source in SAMPLES else source
+
+
+def open_start(source: str, photo: Tensor) -> Tensor:
+    """Load the image to begin with, and give it the photo's size; ValueError for one of other proportions."""
+    if source not in SAMPLES and "://" not in source and not Path(source).is_file():
+        raise ValueError(f"unknown start {source!r}; choose from {', '.join(STARTS)}, or give a picture")
+    height, width = photo.shape[-2:]
+    start = open_image(source, max(height, width))
+    if max(abs(start.shape[-2] - height), abs(start.shape[-1] - width)) > 0.02 * max(height, width):
+        raise ValueError(
+            f"--start {source} has the proportions {start.shape[-1]} : {start.shape[-2]}, and the photo "
+            f"{width} : {height}; crop one of them, or choose from {', '.join(STARTS)}"
+        )
+    return resize(start, (height, width))
 
 
 def fetch(network: str) -> int:

@@ -61,7 +61,7 @@ def load_image(source: ImageSource, size: int | None = None) -> Tensor:
     """
     image, alpha = read(source, size)
     if alpha is not None and bool((alpha < 1).any()):
-        words = f"{source_name(source)}: transparent parts are laid on white; load_alpha gives the transparency"
+        words = f"{source_name(source)}: transparent parts are laid on white; load_alpha, or --keep-alpha, keeps them"
         warnings.warn(words, stacklevel=2)
     return fit(image, size, source_name(source))
 

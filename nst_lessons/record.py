@@ -35,7 +35,7 @@ from torch import Tensor
 from nst_lessons import __version__
 from nst_lessons.files import whole_file
 from nst_lessons.history import Result
-from nst_lessons.image_files import SUFFIXES, save_image
+from nst_lessons.image_files import check_suffix, save_image
 from nst_lessons.images import ImageError
 from nst_lessons.transfer import TRANSFER_DEFAULTS, Transfer
 from nst_lessons.weight_files import sha256, weights_file
@@ -44,9 +44,13 @@ from nst_lessons.weight_files import sha256, weights_file
 NOT_RECORDED = ("callback", "checkpoint", "checkpoint_every", "coordinates", "progress", "snapshots", "stop")
 
 
-def plan_record(plan: Transfer, photo: str, paintings: Iterable[str], recipe: str | None) -> dict[str, object]:
-    """What is known of a transfer before it begins; `photo` and `paintings` are the sources as they were given."""
+def plan_record(
+    plan: Transfer, photo: str, paintings: Iterable[str], recipe: str | None, start: object = None
+) -> dict[str, object]:
+    """What is known of a transfer before it begins; `photo`, `paintings` and `start` are as they were given."""
     settings: dict[str, object] = {**TRANSFER_DEFAULTS, **plan.options}
+    if start is not None:
+        settings["start"] = start
     return {
         "photo": {"source": photo, "size": width_height(plan.photo)},
         "paintings": [
@@ -85,29 +89,42 @@ def record_path(out: Path) -> Path:
     return out.with_name(f"{out.name}.json")
 
 
-def check_outputs(out: Path, checkpoint: str | os.PathLike[str] | None, inputs: Sequence[str]) -> None:
+def check_outputs(
+    out: Path, checkpoint: str | os.PathLike[str] | None, inputs: Sequence[str], *, transparent: bool = False
+) -> None:
     """Raise ValueError for what could not be written, or would overwrite another file of the transfer."""
-    if out.suffix.lower() not in SUFFIXES:
-        raise ImageError(f"cannot write {out.name!r}; choose a name that ends in {', '.join(SUFFIXES)}")
+    check_suffix(out, transparent)
     taken = {Path(source).resolve() for source in inputs}
     for path in (out, record_path(out), *([] if checkpoint is None else [Path(checkpoint)])):
-        if not path.parent.is_dir():
-            raise ValueError(f"there is no folder {path.parent}; make it first, or choose another")
-        if path.is_dir() or not os.access(path.parent, os.W_OK):
-            raise ValueError(f"{path} cannot be written; choose another name or folder")
+        check_writable(path)
         if path.resolve() in taken:
             raise ValueError(f"{path} would overwrite another file of this run; choose another name")
         taken.add(path.resolve())
 
 
-def keep(image: Tensor, record: dict[str, object], out: Path) -> Path:
+def check_writable(path: Path) -> None:
+    """Raise ValueError unless a file of this name can be written."""
+    if not path.parent.is_dir():
+        raise ValueError(f"there is no folder {path.parent}; make it first, or choose another")
+    try:
+        with suppress(FileNotFoundError):
+            path.lstat()  # complains of a name that is too long
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be written ({error}); choose another name or folder") from error
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; choose another name")
+
+
+def keep(image: Tensor, record: dict[str, object], out: Path, alpha: Tensor | None = None) -> Path:
     """Write an image and its record; where that fails, in a new folder, here or among the temporary ones.
 
-    Returns the image's path. Raises ImageError or OSError when no place is left.
+    With `alpha`, see `save_image`. Returns the image's path. Raises ImageError or OSError when no place is left.
     """
 
     def write(out: Path) -> Path:
-        save_image(image, out)
+        save_image(image, out, alpha=alpha)
         with whole_file(record_path(out)) as file:
             file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         return out
@@ -119,7 +136,7 @@ def keep(image: Tensor, record: dict[str, object], out: Path) -> Path:
             with suppress(ImageError, OSError):
                 folder = Path(tempfile.mkdtemp(prefix="nst-lessons-", dir=parent)).resolve()
                 try:
-                    kept = write(folder / out.name)
+                    kept = write(folder / f"picture{out.suffix}")  # the name may be what was wrong
                 except (ImageError, OSError):
                     shutil.rmtree(folder)
                     raise

@@ -119,7 +119,7 @@ def test_outputs_are_checked_before_the_work(arguments, folder, monkeypatch, cap
         (["chelsea", "cubist", "--size", "-3"], "-3"),
         (["chelsea", "cubist", "--painting-size", "0"], "a picture of 0 pixels"),
         (["chelsea", "cubist", "--and", "nobody.jpg:2"], "nobody.jpg is not a file"),
-        (["chelsea", "cubist", "--steps", "0"], "steps must be at least 1, not 0"),
+        (["chelsea", "cubist", "--steps", "0"], "steps must be an integer of at least 1, not 0"),
         (["chelsea", "cubist", "--start", "nowhere"], "unknown start 'nowhere'; choose from photo, noise, painting"),
         (["chelsea", "cubist", "--optimizer", "sgd"], "unknown optimizer 'sgd'; choose from lbfgs"),
         (["chelsea", "cubist", "--content-layers", "relu9_9"], "unknown layer 'relu9_9'; choose from conv1_1"),
@@ -161,7 +161,7 @@ def test_usage_errors_are_exit_code_2(capsys):
 
 
 def test_no_record_without_an_image(folder, monkeypatch, capsys):
-    def disk_full(image, path):
+    def disk_full(image, path, *, alpha=None):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(record, "save_image", disk_full)

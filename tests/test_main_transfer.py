@@ -23,8 +23,10 @@ from nst_lessons import (
     Backbone,
     Style,
     apply_style_transfer,
+    load_alpha,
     load_backbone,
     load_image,
+    record,
     resize,
     sample,
     style_transfer,
@@ -243,7 +245,7 @@ def test_a_folder_that_goes_away_during_the_run(working_folder_too, folder, tmp_
     assert transfer("-o", "out.png" if working_folder_too else "gone/out.png") == 1
     assert "could not be saved: [Errno 2] No such file or directory" in capsys.readouterr().err
     (kept,) = (temporary if working_folder_too else folder).glob("nst-lessons-*")
-    assert sorted(path.name for path in kept.iterdir()) == ["out.png", "out.png.json"]
+    assert sorted(path.name for path in kept.iterdir()) == ["picture.png", "picture.png.json"]
     monkeypatch.chdir(folder)
 
 
@@ -338,3 +340,80 @@ def test_a_foreign_checkpoint_is_refused_and_left_alone(folder, capsys):
     assert "run.pt is damaged or no checkpoint of a run; delete it to begin anew" in capsys.readouterr().err
     assert Path("run.pt").read_text() == "my diary"
     assert sorted(path.name for path in folder.iterdir()) == ["run.pt"]
+
+
+@pytest.mark.parametrize("name", ["絵" * 81 + ".png", "x" * 246 + ".png"])
+def test_the_longest_names_are_written_with_their_record(folder, name):
+    """A file's name may have 255 bytes, and the record's is five longer than the picture's."""
+    assert main(["transfer", "chelsea", "mosaic", "-o", name, "--size", "32", "--steps", "2"]) == 0
+    assert sorted(path.name for path in folder.iterdir()) == [name, f"{name}.json"]
+
+
+@pytest.mark.parametrize("name", ["絵" * 82 + "xxx.png", "x" * 247 + ".png", "絵" * 200 + ".png", "a\0b.png"])
+def test_a_name_that_no_file_can_have_is_refused_before_the_work(folder, capsys, monkeypatch, name):
+    monkeypatch.setattr(command_line, "plan_transfer", pytest.fail)
+    assert main(["transfer", "chelsea", "mosaic", "-o", name, "--size", "32"]) == 2
+    assert re.fullmatch(r"nst-lessons: .*choose another name or folder\n", capsys.readouterr().err)
+    assert not list(folder.iterdir())
+
+
+def test_a_picture_that_cannot_be_written_after_all_is_kept_under_a_short_name(folder, monkeypatch):
+    """The name was fine before the run; now the file system refuses it."""
+    save = record.save_image
+
+    def only_short_names(image, path, **options):
+        if len(Path(path).name) > 20:
+            raise OSError(36, "File name too long")
+        save(image, path, **options)
+
+    monkeypatch.setattr(record, "save_image", only_short_names)
+    assert main(["transfer", "chelsea", "mosaic", "-o", "x" * 30 + ".png", "--size", "32", "--steps", "2"]) == 1
+    (kept,) = folder.iterdir()
+    assert sorted(path.name for path in kept.iterdir()) == ["picture.png", "picture.png.json"]
+
+
+def test_a_picture_can_be_the_start(folder, capsys):
+    assert transfer() == 0
+    shutil.move("out.png", "before.png")
+    assert transfer("--start", "before.png") == 0
+    found = read_record()
+    assert found["start"] == "before.png"
+    photo, painting = sample("chelsea", 48), sample("night_swirls", 48)
+    start = load_image("before.png")
+    _, _, expected = apply_style_transfer(photo, painting, size=48, steps=4, start=start, progress=False)
+    assert_written(expected)
+    assert transfer("--start", "mosaic") == 2
+    assert "--start mosaic has the proportions 48 : 48, and the photo 48 : 32" in capsys.readouterr().err
+    assert transfer("--start", "out.png") == 2
+    assert "out.png would overwrite another file" in capsys.readouterr().err
+    assert transfer("--start", "gone.png") == 2
+    assert "unknown start 'gone.png'; choose from photo, noise, painting, grey, or give a picture" in (
+        capsys.readouterr().err
+    )
+
+
+def test_names_in_a_quoted_list_may_have_spaces(folder):
+    assert transfer("--style-layers", "relu1_1, relu2_1", "--content-layers", " relu3_1") == 0
+    assert (read_record()["style_layers"], read_record()["content_layers"]) == (["relu1_1", "relu2_1"], ["relu3_1"])
+
+
+def test_transparency_is_kept_on_request_and_its_loss_is_said_once(folder, capsys):
+    picture = sample("chelsea", 60).convert("RGBA")
+    picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+    picture.save("photo.png")
+    arguments = ["transfer", "photo.png", "mosaic", "--size", "48", "--steps", "2"]
+    assert main([*arguments, "-o", "out.png"]) == 0
+    assert capsys.readouterr().err.count("transparent parts are laid on white") == 1
+    assert Image.open("out.png").mode == "RGB"
+    assert main([*arguments, "-o", "out.png", "--keep-alpha"]) == 0
+    assert "laid on white" not in capsys.readouterr().err
+    np.testing.assert_allclose(load_alpha("out.png"), load_alpha("photo.png", 48), atol=0.003)
+    assert main([*arguments, "-o", "out.jpg", "--keep-alpha"]) == 2
+    assert "JPEG files know no transparency" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", ["4096", "9000"])
+def test_a_refusal_for_want_of_memory_names_the_size_that_was_typed(folder, capsys, monkeypatch, size):
+    monkeypatch.setattr("nst_lessons.estimate.free_bytes", lambda device: 1e9)
+    assert main(["transfer", "chelsea", "mosaic", "-o", "out.png", "--size", size]) == 2
+    assert f"{size}" in capsys.readouterr().err.replace(" ", "")

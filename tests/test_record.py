@@ -30,7 +30,7 @@ def test_the_image_and_its_record_lie_side_by_side(folder):
 def fail_in(place: str, error: Exception):
     """`save_image`, but in one folder it fails."""
 
-    def save(image, path):
+    def save(image, path, *, alpha=None):
         if Path(path).parent.resolve() == Path(place).resolve():
             raise error
         save_image(image, path)
@@ -46,7 +46,7 @@ def test_an_image_that_cannot_be_written_where_it_was_asked_for_is_kept(folder, 
     assert capsys.readouterr().err == f"nst-lessons: {full}; the image is kept in {kept.parent}\n"
     assert kept.parent.parent == folder
     assert load_image(kept).shape == IMAGE.shape
-    assert json.loads(kept.with_name("out.png.json").read_text()) == {"seed": 7}
+    assert json.loads(kept.with_name("picture.png.json").read_text()) == {"seed": 7}
     assert names(folder / "results") == []
 
 
@@ -66,7 +66,7 @@ def test_where_nothing_can_be_written_the_temporary_folder_is_next(
     monkeypatch.setattr(record.tempfile, "mkdtemp", mkdtemp)
     kept = keep(IMAGE, {}, Path("gone/out.png"))
     assert kept.parent.parent == (temporary if working_folder_too else folder)
-    assert names(kept.parent) == ["out.png", "out.png.json"]
+    assert names(kept.parent) == ["picture.png", "picture.png.json"]
 
 
 def test_a_record_that_cannot_be_written_is_kept_with_its_image(folder, monkeypatch, capsys):
@@ -79,14 +79,14 @@ def test_a_record_that_cannot_be_written_is_kept_with_its_image(folder, monkeypa
     kept = keep(IMAGE, {}, Path("out.png"))
     assert "Permission denied; the image is kept in" in capsys.readouterr().err
     assert kept.read_bytes() == Path("out.png").read_bytes()
-    assert kept.with_name("out.png.json").exists()
+    assert kept.with_name("picture.png.json").exists()
 
 
 def test_nothing_is_left_where_no_place_is_left(folder, tmp_path_factory, monkeypatch):
     temporary = tmp_path_factory.mktemp("temporary")
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
 
-    def disk_full(image, path):
+    def disk_full(image, path, *, alpha=None):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(record, "save_image", disk_full)
@@ -98,14 +98,14 @@ def test_nothing_is_left_where_no_place_is_left(folder, tmp_path_factory, monkey
 @pytest.mark.parametrize(
     ("out", "checkpoint", "message"),
     [
-        ("out.gif", None, "cannot write 'out.gif'; choose a name that ends in .png, .jpg, .jpeg, .webp"),
-        ("out", None, "cannot write 'out'; choose a name that ends in"),
+        ("out.gif", None, "cannot save 'out.gif'; expected a name that ends in .png, .jpg, .jpeg, .webp"),
+        ("out", None, "cannot save 'out'; expected a name that ends in"),
         ("missing/out.png", None, "there is no folder missing"),
-        ("folder.png", None, "folder.png cannot be written"),
+        ("folder.png", None, "folder.png is a folder"),
         ("photo.png", None, "photo.png would overwrite another file"),
         ("./folder.png/../painting.jpg", None, "would overwrite another file"),
         ("out.png", "gone/run.pt", "there is no folder gone"),
-        ("out.png", ".", ". cannot be written"),
+        ("out.png", ".", ". is a folder"),
         ("out.png", "out.png", "out.png would overwrite another file"),
         ("out.png", "out.png.json", "out.png.json would overwrite another file"),
         ("out.png", "photo.png", "photo.png would overwrite another file"),
