@@ -71,6 +71,7 @@ def test_what_cannot_be_installed_is_said_and_logged(monkeypatch, tmp_path):
 
 def test_the_table_has_a_row_for_each_python_that_is_there(monkeypatch, tmp_path, capsys):
     def fake_run(python, pins, log):
+        log.write_text("".join(f"line {i}\n" for i in range(100)) + "FAILED test_x.py\n")
         return not pins, f"{python} | 2 | 1 | 1 | 8 | {len(pins)} pins"
 
     monkeypatch.setattr("sys.argv", ["version_table.py", "3.13", "3.99", "lowest"])
@@ -87,3 +88,6 @@ def test_the_table_has_a_row_for_each_python_that_is_there(monkeypatch, tmp_path
         "| lowest | 3.10 | 2 | 1 | 1 | 8 | 3 pins |",
     ]
     assert "3.99: left out" in err
+    assert err.endswith("line 99\nFAILED test_x.py\n")
+    assert err.count("FAILED") == 1  # nothing of the run that passed
+    assert "line 1\n" not in err

@@ -26,6 +26,7 @@ else:
     import tomli as tomllib  # comes with pytest there
 
 ROOT = Path(__file__).parents[1]
+LAST_LINES = 40  # of a failed run's log, which are shown
 SHOWN = ("torch", "numpy", "scipy", "ipywidgets")
 TELL_VERSIONS = f"""
 import platform
@@ -106,9 +107,12 @@ def main() -> None:
         if python is None:
             print(f"{name}: left out, there is no python{version} on the path or among pyenv's", file=sys.stderr)
             continue
-        passed, cells = run_tests(python, lowest_pins(project) if lowest else [], logs / f"{name}.log")
-        failures += [] if passed else [name]
+        log = logs / f"{name}.log"
+        passed, cells = run_tests(python, lowest_pins(project) if lowest else [], log)
         print(f"| {name} | {cells} |", flush=True)
+        if not passed:
+            failures.append(name)
+            print(*log.read_text(encoding="utf-8").splitlines()[-LAST_LINES:], sep="\n", file=sys.stderr)
     if failures:
         raise SystemExit(f"not passed: {', '.join(failures)}; see {logs}")
 
