@@ -108,6 +108,7 @@ PUBLISHED: dict[str, Recipe] = {
         "threshold, 1000 iterations at most.",
     ),
     "hannover": Recipe(
+        style_layers={f"relu{block}_1": 1.0 for block in range(1, 6)},
         alpha=5.0,
         beta=100.0,
         normalisation="johnson",

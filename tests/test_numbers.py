@@ -12,7 +12,18 @@ import torch
 from torchvision.models.vgg import cfgs
 
 from nst_lessons import __main__ as command_line
-from nst_lessons import estimate, images, losses, memory, optimizers, reconstruct, run_file, transfer, weight_files
+from nst_lessons import (
+    estimate,
+    image_files,
+    images,
+    losses,
+    memory,
+    optimizers,
+    reconstruct,
+    run_file,
+    transfer,
+    weight_files,
+)
 from nst_lessons.__main__ import EXIT_CODES, main
 from nst_lessons.conversion import BLOCK_CHANNELS, SCALES
 from nst_lessons.coordinates import COLOURS, PIXELS
@@ -134,14 +145,14 @@ def test_the_optimisers_settings():
 
 
 def test_the_limits_of_an_image():
-    assert images.MIN_SIDE == 16  # what this means for load_image: test_images
+    assert image_files.MIN_SIDE == 16  # what this means for load_image: test_image_files
     assert images.MAX_PIXELS == 64_000_000
     check_pixels(8000, 8000)
     with pytest.raises(ImageError, match="8000 x 8001 pixels are too many; expected at most 64 million"):
         check_pixels(8001, 8000)
-    assert images.MAX_BYTES == 100_000_000
-    assert images.DOWNLOAD_SECONDS == 30.0
-    assert images.WHITES == {"bool": 1, "uint8": 255, "uint16": 65535, "float16": 1, "float32": 1, "float64": 1}
+    assert image_files.MAX_BYTES == 100_000_000
+    assert image_files.DOWNLOAD_SECONDS == 30.0
+    assert image_files.WHITES == {"bool": 1, "uint8": 255, "uint16": 65535, "float16": 1, "float32": 1, "float64": 1}
 
 
 @pytest.mark.parametrize(
@@ -160,7 +171,7 @@ def test_another_content_of_a_checkpoint_is_another_format(small_image, quadrati
     """A file of an older version is refused by its number, so raise it with every change of what is in the file."""
     optimize_image(small_image, quadratic, steps=2, checkpoint=tmp_path / "run.pt", progress=False)
     saved = torch.load(tmp_path / "run.pt", weights_only=True)
-    assert saved["format"] == run_file.FORMAT == "nst_lessons checkpoint 3"
+    assert saved["format"] == run_file.FORMAT == "nst_lessons checkpoint 4"
     content = "start settings stage parameters walk taken standing since best losses stages snapshots seconds"
     assert saved.keys() == {"format", *content.split()}
     assert saved["settings"].keys() == {"optimizer", "learning_rate", "coordinates", "sizes"}

@@ -149,9 +149,8 @@ CHOSEN = {
         "pooling": "max",
         "optimizer": "lbfgs",
         "steps": 1000,
-        # Otherwise in neural-style: 100 at each layer, which is five times this; a painting of its own shape.
-        "style_layers": PAPER_LAYERS,
-        "same_shape": True,
+        "style_layers": {f"relu{block}_1": 1.0 for block in range(1, 6)},  # style_weight counts in full at each layer
+        "same_shape": True,  # otherwise in neural-style: a painting keeps its own
     },
     "keras_prisma": {},
     "keras_prisma_2": {},
