@@ -193,7 +193,7 @@ def test_a_failure_leaves_the_old_picture_with_its_old_settings(run, folder, job
 
 
 def test_a_run_whose_loss_is_not_finite_is_no_picture(run, folder, jobs):
-    jobs["content"].options["tv"] = float("inf")
+    jobs["content"].options["tv"] = 1e300
     with pytest.raises(SystemExit, match="content: the loss was no longer a finite number"):
         run()
     assert list(folder.iterdir()) == []
