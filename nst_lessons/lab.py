@@ -11,6 +11,9 @@ from nst_lessons.files import whole_file
 
 PACKAGED_LESSONS = Path(__file__).parent / "notebooks"  # in an installed wheel
 CLONED_LESSONS = Path(__file__).parents[1] / "notebooks"  # in a clone
+# A picture from a phone is often larger than the 10 MB that Jupyter's server takes in one message. Beyond the 100 MB of
+# `nst_lessons.image_files`, a refusal in words is better than a lost connection, too.
+LARGE_UPLOADS = ("--ServerApp.tornado_settings={'websocket_max_message_size': 536870912}",)
 LESSONS_FOLDER = "nst_lessons_notebooks"
 
 
@@ -30,7 +33,7 @@ def open_lessons(arguments: Sequence[str]) -> int:
         copy_lessons(lessons, folder)
     if hasattr(os, "geteuid") and os.geteuid() == 0 and "--allow-root" not in options:
         options = ["--allow-root", *options]  # in a container one is root
-    return run_jupyterlab([str(folder), *options])
+    return run_jupyterlab([str(folder), *options, *LARGE_UPLOADS])
 
 
 def run_jupyterlab(arguments: Sequence[str]) -> int:

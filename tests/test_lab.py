@@ -28,7 +28,13 @@ def lessons(tmp_path, monkeypatch) -> Path:
 def launched(monkeypatch) -> list[list[str]]:
     """What JupyterLab would have been started with; the user is not root."""
     launched = []
-    monkeypatch.setattr(lab, "run_jupyterlab", lambda arguments: launched.append(list(arguments)) or 0)
+
+    def run_jupyterlab(arguments):
+        assert arguments[-1:] == list(lab.LARGE_UPLOADS)
+        launched.append(arguments[:-1])
+        return 0
+
+    monkeypatch.setattr(lab, "run_jupyterlab", run_jupyterlab)
     monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
     return launched
 

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from nst_lessons import Backbone, Ending, History, Result, load_image, preprocess, reconstruct_content, resize, to_pil
+from nst_lessons.image_files import MAX_BYTES
 from nst_lessons.images import CAFFE_MEAN, MEAN, STD
 from nst_lessons.samples import sample
 from nst_lessons.visualize import activation_overlay
@@ -441,9 +442,36 @@ def test_upload_joins_the_menu_and_is_chosen(photo: Tensor) -> None:
     assert chooser.menu.value == "mine.png"
     assert chooser.thumbnail.value != before
     torch.testing.assert_close(chooser.load(56), photo, atol=0.5 / 255 + 1e-6, rtol=0)
-    chooser.upload.set_trait("value", as_uploaded("mine.png", png(1 - photo)))
-    assert list(chooser.menu.options) == ["coffee", "rocket", "mine.png"]
-    torch.testing.assert_close(chooser.load(56), 1 - photo, atol=0.5 / 255 + 1e-6, rtol=0)
+
+
+def test_phones_call_every_picture_alike_and_each_is_kept(photo: Tensor) -> None:
+    chooser = PictureChooser("photo", ["coffee", "rocket"])
+    seen = set()
+    for n, picture in enumerate([photo, 1 - photo, photo / 2], start=1):
+        chooser.upload.set_trait("value", as_uploaded("image.jpg", png(picture)))
+        assert chooser.menu.value == ("image.jpg" if n == 1 else f"image.jpg ({n})")
+        torch.testing.assert_close(chooser.load(photo.shape[-1]), picture, rtol=0, atol=0.003)
+        seen.add(chooser.thumbnail.value)
+    assert len(seen) == 3
+    chooser.upload.set_trait("value", as_uploaded("image.jpg", png(1 - photo)))  # once more
+    assert chooser.menu.value == "image.jpg (2)"
+    assert list(chooser.menu.options) == ["coffee", "rocket", "image.jpg", "image.jpg (2)", "image.jpg (3)"]
+
+
+def test_an_upload_does_not_take_the_place_of_a_sample(photo: Tensor) -> None:
+    chooser = PictureChooser("photo", ["coffee", "rocket"])
+    chooser.upload.set_trait("value", as_uploaded("coffee", png(photo)))
+    assert chooser.menu.value == "coffee (2)"
+    chooser.menu.value = "coffee"
+    torch.testing.assert_close(chooser.load(40), load_image(sample("coffee", 40)))
+
+
+def test_limits_of_uploads_stand_beside_the_button(photo: Tensor) -> None:
+    chooser = PictureChooser("photo", ["coffee"])
+    assert "1 MB in Colab" in chooser.words.value
+    assert f"{MAX_BYTES // 10**6} MB" in chooser.words.value
+    chooser.upload.set_trait("value", as_uploaded("large.png", bytes(MAX_BYTES + 1)))
+    assert "large.png cannot be used: more than 100 MB" in chooser.words.value
 
 
 def test_unusable_upload_is_refused_in_words() -> None:

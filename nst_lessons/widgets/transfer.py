@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from itertools import count
 from threading import Event, Thread
 from typing import Any
 
@@ -23,6 +24,8 @@ from nst_lessons.widgets.layout import PANEL, SIZES, data_url, frame, loss_curve
 THUMBNAIL = 156  # the side of a chosen picture, in pixels
 REFRESH_SECONDS = 0.3
 CURVE_SECONDS = 2.0  # drawing the curves takes 0.1 to 0.2 s, during which the run waits
+# Of the notebook server's messages: ours, see `nst_lessons.lab`, that of others, and as users of Colab report.
+UPLOAD_LIMITS = "Uploads: up to 100 MB in JupyterLab opened by nst-lessons lab, 10 MB elsewhere, 1 MB in Colab."
 TV_WEIGHTS = sorted({0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, TRANSFER_DEFAULTS["tv"]})
 
 
@@ -135,7 +138,7 @@ class PictureChooser:
         self.menu = widgets.Dropdown(options=list(samples), description=label)
         self.upload = widgets.FileUpload(accept="image/*", description=f"your own {label}")
         self.thumbnail = frame(THUMBNAIL)
-        self.words = widgets.HTML()
+        self.words = widgets.HTML(paragraph(UPLOAD_LIMITS))
         self.controls = [self.menu, self.upload, self.words]
         self.menu.observe(self.update, "value")
         self.upload.observe(self.take, "value")
@@ -156,16 +159,22 @@ class PictureChooser:
 
     def take(self, _: object = None) -> None:
         """Add an uploaded picture to the menu and choose it, or say why it cannot be used."""
-        self.words.value = ""
+        self.words.value = paragraph(UPLOAD_LIMITS)
         for name, data in uploaded_files(self.upload.value):
             try:
                 load_image(data, THUMBNAIL)
             except ImageError as error:
                 self.words.value = paragraph(f"{name} cannot be used: {str(error).removeprefix('the bytes: ')}.")
                 continue
-            self.own[name] = data
-            self.menu.options = list(dict.fromkeys([*self.menu.options, name]))
-            self.menu.value = name
+            label = self.label(name, data)
+            self.own[label] = data
+            self.menu.options = list(dict.fromkeys([*self.menu.options, label]))
+            self.menu.value = label
+
+    def label(self, name: str, data: bytes) -> str:
+        """What to call an uploaded picture: its file's name, with a number where another picture has it already."""
+        numbered = (name if n == 1 else f"{name} ({n})" for n in count(1))
+        return next(label for label in numbered if label not in self.menu.options or self.own.get(label) == data)
 
 
 def uploaded_files(value: Any) -> list[tuple[str, bytes]]:

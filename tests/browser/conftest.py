@@ -17,6 +17,8 @@ from urllib.request import urlopen
 import nbformat
 import pytest
 
+from nst_lessons.lab import LARGE_UPLOADS
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
 --disable-component-update --disable-sync"""
@@ -48,7 +50,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, Pa
         port = free.getsockname()[1]
     token, address = secrets.token_hex(16), f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", "--ServerApp.port_retries=0"]
-    command += [f"--port={port}", f"--ServerApp.root_dir={folder}", "--allow-root"]
+    command += [f"--port={port}", f"--ServerApp.root_dir={folder}", "--allow-root", *LARGE_UPLOADS]
     environment = os.environ | {
         "JUPYTER_TOKEN": token,
         "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),

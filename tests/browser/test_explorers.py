@@ -152,6 +152,12 @@ def test_transfer(open_notebook: Callable, tmp_path: Path) -> None:
     upload(page, "your own photo", own)
     explorer.wait_for_change(words=False)
     assert [option.replace("\xa0", " ") for option in options(page, "photo")][-1] == "my own.png"
+    noise = Image.effect_noise((3200, 4000), 80)  # more than Jupyter's server takes by default
+    Image.merge("RGB", [noise] * 3).save(own, compress_level=0)
+    assert own.stat().st_size > 30_000_000
+    upload(page, "your own photo", own)
+    explorer.wait_for_change(words=False)
+    assert [option.replace("\xa0", " ") for option in options(page, "photo")][-1] == "my own.png (2)"
     own.write_text("not a picture")
     upload(page, "your own painting", own)
     explorer.wait_for_change(pictures=False)
