@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 
 
@@ -34,6 +34,14 @@ def check_callable(option: str, value: object) -> None:
         raise ValueError(f"{option} must be a function, not {shown(value)}")
 
 
+def check_mapping(option: str, value: object) -> None:
+    """Raise ValueError for what is no dict."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{option} must be a dict, not {shown(value)}")
+
+
 def shown(value: object) -> str:
-    """A value as it is shown in a message."""
+    """A value as it is shown in a message: on one line, and not all of a large one."""
+    if hasattr(value, "shape"):
+        return f"a {type(value).__name__} of the shape {tuple(value.shape)}"
     return textwrap.shorten(repr(value), 80, placeholder=" ...")

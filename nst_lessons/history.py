@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from torch import Tensor
 
+from nst_lessons.checks import check_callable
+
 Label = TypeVar("Label", bound=Hashable)
 
 
@@ -129,6 +131,7 @@ def sweep(run: Callable[[Label], Result], choices: Iterable[Label]) -> dict[Labe
     Returns:
         ``{choice: result}`` of the runs that began, the interrupted one included.
     """
+    check_callable("run", run)
     results: dict[Label, Result] = {}
     for choice in choices:
         results[choice] = run(choice)

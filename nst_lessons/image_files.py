@@ -23,6 +23,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
+from nst_lessons.checks import check_number, shown
 from nst_lessons.files import whole_file
 from nst_lessons.images import ImageError, check_images, check_pixels, check_values, resize, too_many_pixels
 
@@ -294,8 +295,8 @@ def to_pil(image: Tensor, alpha: Tensor | None = None) -> Image.Image:
         raise ImageError(f"a batch of {len(image)} images; expected one, such as images[:1]")
     check_values(image, slack=1.0)
     if alpha is not None:
-        if alpha.shape != image[:, :1].shape:
-            raise ImageError(f"alpha has the shape {tuple(alpha.shape)}; expected {tuple(image[:, :1].shape)}")
+        if not isinstance(alpha, Tensor) or alpha.shape != image[:, :1].shape:
+            raise ImageError(f"alpha is {shown(alpha)}; expected the shape {tuple(image[:, :1].shape)}")
         image = torch.cat([image, alpha.to(image)], dim=1)
     pixels = (255 * image.detach().float().clamp(0, 1)).round().to(torch.uint8)
     return Image.fromarray(pixels[0].permute(1, 2, 0).cpu().numpy())
@@ -305,13 +306,14 @@ def save_image(image: Tensor, path: str | PathLike[str], *, quality: int = 95, a
     """Save an image (1, 3, H, W) as PNG, JPEG or WebP, whichever the path's suffix names.
 
     Atomic: a failure leaves the old file or none, never half a new one. `quality` (1 to 100) is for JPEG and
-    WebP, `alpha` (1, 1, H, W), how opaque the image is, for PNG and WebP. Raises ImageError for another suffix or
-    quality, for what is no image, and for a file that cannot be written.
+    WebP, `alpha` (1, 1, H, W), how opaque the image is, for PNG and WebP. Raises ImageError for another suffix,
+    for what is no image, and for a file that cannot be written, ValueError for another quality.
     """
+    if not isinstance(path, str | PathLike):
+        raise ImageError(f"cannot save to {shown(path)}; expected a path")
     path = Path(path)
     check_suffix(path, alpha is not None)
-    if not 1 <= quality <= 100:
-        raise ImageError(f"quality={quality}; expected 1 to 100")
+    check_number("quality", quality, 1, 100, whole=True)
     picture = to_pil(image, alpha)
     try:
         with whole_file(path) as file:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nst_lessons.checks import check_choice, check_number
+from nst_lessons.checks import check_choice, check_number, shown
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, in the order R, G, B
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # ImageNet's on the scale 0-255, in the order B, G, R
@@ -100,6 +100,7 @@ def noise_like(image: Tensor, seed: int) -> Tensor:
     Drawn on the CPU and then moved to the image's device, so that a seed gives the same noise everywhere.
     Raises ValueError for what is no seed.
     """
+    check_images(image)
     check_number("seed", seed, -(2**63), 2**64 - 1, whole=True)
     noise = 0.5 + 0.15 * torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
     return noise.clamp(0, 1).to(image.device)
@@ -112,7 +113,7 @@ def resize(image: Tensor, size: int | tuple[int, int], *, antialias: bool = True
     fine texture turns into patterns that were never there. Raises ImageError for another size, over MAX_PIXELS, or
     for what is no image.
     """
-    check_images(image, dtype=None)
+    check_images(image)
     check_values(image)
     match size:
         case int() | np.integer() if 0 < size <= MAX_PIXELS:
@@ -121,7 +122,7 @@ def resize(image: Tensor, size: int | tuple[int, int], *, antialias: bool = True
         case (int(height), int(width)) if min(height, width) > 0:
             pass
         case _:
-            raise ImageError(f"size={size!r}; expected the longer side in pixels, or (height, width)")
+            raise ImageError(f"size={shown(size)}; expected the longer side in pixels, or (height, width)")
     check_pixels(height, width)
     return torch.nn.functional.interpolate(image, (height, width), mode="bicubic", antialias=antialias).clamp(0, 1)
 
@@ -142,6 +143,8 @@ def match_shapes(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
     Both are (B, 3, H, W).
     """
+    check_images(a)
+    check_images(b)
     (height, width), (b_height, b_width) = a.shape[-2:], b.shape[-2:]
     crop_height = max(1, min(b_height, round(b_width * height / width)))
     crop_width = max(1, min(b_width, round(b_height * width / height)))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from nst_lessons.checks import check_mapping, check_number, shown
 from nst_lessons.gram_gradient import fast_gradient
 
 Features = Mapping[str, Tensor]
@@ -35,7 +36,11 @@ def gram_matrix(features: Tensor) -> Tensor:
 
     Returns:
         ``(B, C, C)``, symmetric.
+
+    Raises:
+        ValueError: for another shape.
     """
+    check_features(features)
     F = features.flatten(2)
     return F @ F.mT / F.shape[2]
 
@@ -50,7 +55,11 @@ def mean_and_deviation(features: Tensor) -> Tensor:
 
     Returns:
         ``(B, 2, C)``.
+
+    Raises:
+        ValueError: for another shape.
     """
+    check_features(features)
     F = features.flatten(2)
     return torch.stack([F.mean(2), F.std(2, correction=0)], dim=1)
 
@@ -81,14 +90,21 @@ def content_loss(features: Features, target: Features, *, weights: Weights | Non
     Raises:
         ValueError: when a layer's features and target differ in shape, or a layer or weight is missing.
     """
+    check_mapping("the target", target)
     weights = dict.fromkeys(target, 1 / max(1, len(target))) if weights is None else weights
     check_match(features, target, weights)
     return torch.stack([weights[layer] * relative_error(features[layer], target[layer]) for layer in target]).sum()
 
 
 def layer_statistics(features: Features, layers: Iterable[str], statistic: Statistics) -> dict[str, Tensor]:
-    """The statistic of each layer's features, ``{layer: statistic}``; layers without features are left out."""
+    """The statistic of each layer's features, ``{layer: statistic}``; layers without features are left out.
+
+    Raises ValueError where one statistic a layer is given, and none for one of these.
+    """
+    layers = list(layers)
     functions = statistic if isinstance(statistic, Mapping) else dict.fromkeys(features, statistic)
+    if absent := [layer for layer in layers if layer in features and layer not in functions]:
+        raise ValueError(f"no statistic for {absent[0]!r}, only for {', '.join(functions)}")
     return {layer: functions[layer](features[layer]) for layer in layers if layer in features}
 
 
@@ -113,6 +129,8 @@ def style_loss(
     Returns:
         A scalar; 0 for equal statistics.
     """
+    check_mapping("features", features)
+    check_mapping("the target", target)
     return content_loss(layer_statistics(features, target, statistic), target, weights=weights)
 
 
@@ -131,10 +149,12 @@ def total_variation(image: Tensor, *, power: float = 1.0) -> Tensor:
         A scalar.
 
     Raises:
-        ValueError: for a power below 1, which has no gradient where neighbours are equal.
+        ValueError: for another shape, or a power below 1, which has no gradient where neighbours are equal.
     """
-    if power < 1:
-        raise ValueError(f"power must be at least 1, not {power}")
+    check_features(image)
+    if min(image.shape[-2:]) < 2:
+        raise ValueError(f"an image of {image.shape[-1]} x {image.shape[-2]} pixels has no neighbours to differ")
+    check_number("power", power, 1)
     if power == 1:
         return mse_loss(image[..., 1:, :], image[..., :-1, :]) + mse_loss(image[..., 1:], image[..., :-1])
     down, across = image.diff(dim=-2).square(), image.diff(dim=-1).square()
@@ -181,8 +201,16 @@ def transfer_loss(
     return loss_fn
 
 
+def check_features(features: Tensor) -> None:
+    """Raise ValueError for anything but features, or images, ``(B, C, H, W)``."""
+    if not (isinstance(features, Tensor) and features.ndim == 4 and features.numel() and features.is_floating_point()):
+        raise ValueError(f"features are floats of the shape (B, C, H, W), not {shown(features)}")
+
+
 def check_match(features: Features, target: Features, weights: Weights) -> None:
     """Raise ValueError, saying which layer, unless every target has features of its shape and a weight."""
+    check_mapping("features", features)
+    check_mapping("weights", weights)
     if not target:
         raise ValueError("the target has no layers; ask the backbone for at least one")
     for layer in target:

@@ -112,7 +112,7 @@ class Backbone(nn.Module):
         name = re.sub(r"^block(\d+)_conv(\d+)$", r"relu\1_\2", str(layer))
         name = re.sub(r"^block(\d+)_pool$", r"pool\1", name)
         if name not in self.channels:
-            raise ValueError(f"unknown layer {layer!r}; choose from {', '.join(self.layers)}")
+            raise ValueError(f"unknown layer {shown(layer)}; choose from {', '.join(self.layers)}")
         return name
 
     def forward(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from nst_lessons.checks import check_choice
+from nst_lessons.checks import check_choice, check_mapping, shown
 from nst_lessons.losses import Weights
 
 
@@ -95,9 +95,15 @@ def convert_weights(
         to: which of `NORMALISATIONS` they shall serve; `content_loss` and `style_loss` are ``"relative"``.
 
     Raises:
-        ValueError: for an unknown normalisation.
+        ValueError: for an unknown normalisation or term, or a layer without a size.
     """
     for name in (source, to):
         check_choice("normalisation", name, NORMALISATIONS)
+    check_choice("term", term, ("content", "style"))
+    check_mapping("weights", weights)
+    check_mapping("sizes", sizes)
+    for layer in weights:
+        if not isinstance(sizes.get(layer), LayerSize):
+            raise ValueError(f"sizes must have a LayerSize for {shown(layer)}, not {shown(sizes.get(layer))}")
     factor, new_factor = (getattr(NORMALISATIONS[name], term) for name in (source, to))
     return {layer: weight * factor(sizes[layer]) / new_factor(sizes[layer]) for layer, weight in weights.items()}

@@ -13,9 +13,9 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -74,10 +74,12 @@ def check_options(options: Mapping[str, Any], kind: type[RunOptions] = RunOption
         check_number("steps", options["steps"], 1, whole=True)
     if "optimizer" in options or options.get("learning_rate") is not None:
         learning_rate_of(options.get("optimizer", "lbfgs"), options.get("learning_rate"))
-    for rule in stop_rules(options.get("stop", ())):
-        check_callable("stop", rule)
+    stop_rules(options.get("stop", ()))
     for step in as_collection("snapshots", options.get("snapshots", ())):
         check_number("a snapshot's step", step, 0, whole=True)
+    for name in ("progress", "warm_start"):
+        if not isinstance(options.get(name, True), bool):
+            raise ValueError(f"{name} must be True or False, not {shown(options[name])}")
     if options.get("callback") is not None:
         check_callable("callback", options["callback"])
     if not isinstance(options.get("coordinates", PIXELS), Coordinates):
@@ -87,13 +89,16 @@ def check_options(options: Mapping[str, Any], kind: type[RunOptions] = RunOption
 
 
 def stop_rules(stop: StopRule | Collection[StopRule]) -> tuple[StopRule, ...]:
-    """One rule or several, as a tuple."""
-    return tuple(stop) if isinstance(stop, Collection) else (stop,)
+    """One rule or several, as a tuple; ValueError for what is no function."""
+    rules = tuple(stop) if isinstance(stop, Sequence | Set) and not isinstance(stop, str) else (stop,)
+    for rule in rules:
+        check_callable("stop", rule)
+    return cast("tuple[StopRule, ...]", rules)
 
 
 def as_collection(option: str, value: Collection[int]) -> Collection[int]:
     """The value, which can be gone through more than once; ValueError for one that cannot."""
-    if not isinstance(value, Collection) or isinstance(value, str):
+    if not isinstance(value, Sequence | Set) or isinstance(value, str):
         raise ValueError(f"{option} must be a list or a range of steps, not {shown(value)}")
     return value
 
@@ -301,6 +306,7 @@ def run_stages(
             "stop": stop,
             "snapshots": snapshots,
             "callback": callback,
+            "progress": progress,
             "checkpoint": checkpoint,
             "checkpoint_every": checkpoint_every,
         }
@@ -391,9 +397,11 @@ def saved_history(saved: State) -> History:
 
 def check_stages(stages: Sequence[Stage], start: Tensor) -> None:
     """Raise ValueError for no stages, a stage without steps, or a start that is no image."""
-    if not stages:
-        raise ValueError("a run needs at least one stage")
+    if not isinstance(stages, Sequence) or not stages:
+        raise ValueError(f"a run needs a list of at least one Stage, not {shown(stages)}")
     for stage in stages:
+        if not isinstance(stage, Stage):
+            raise ValueError(f"a run's stages are of the class Stage, not {shown(stage)}")
         check_number("steps", stage.steps, 1, whole=True)
     check_image(start, "the start")
 

@@ -14,6 +14,7 @@ import scipy.optimize
 import torch
 from torch import Tensor
 
+from nst_lessons.checks import check_choice, check_number, shown
 from nst_lessons.coordinates import Bounds
 from nst_lessons.history import Ending
 
@@ -187,13 +188,13 @@ def learning_rate_of(optimizer: str, learning_rate: float | None) -> float:
     Raises:
         ValueError: for an unknown optimiser, a rate that is not positive, or any rate for SciPy.
     """
-    if optimizer not in OPTIMIZERS:
-        raise ValueError(f"unknown optimizer {optimizer!r}; choose from {', '.join(OPTIMIZERS)}")
+    check_choice("optimizer", optimizer, OPTIMIZERS)
     default = OPTIMIZERS[optimizer].learning_rate
     if learning_rate is None:
         return default or 1.0
     if default is None:
-        raise ValueError(f"{optimizer} finds its own step lengths; leave learning_rate={learning_rate:g} out")
-    if not 0 < learning_rate < float("inf"):
-        raise ValueError(f"learning_rate must be positive, not {learning_rate:g}")
+        raise ValueError(f"{optimizer} finds its own step lengths; leave learning_rate={shown(learning_rate)} out")
+    check_number("learning_rate", learning_rate, 0)
+    if learning_rate == 0:
+        raise ValueError("learning_rate must be more than 0")
     return float(learning_rate)

@@ -8,6 +8,9 @@ from pathlib import Path
 from PIL import Image
 from skimage import data
 
+from nst_lessons.checks import check_choice, check_number
+
+LARGEST = 8000  # pixels; the side of a square of as many as `nst_lessons.images` allows
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
 PAINTINGS = (
     "night_swirls",
@@ -31,12 +34,11 @@ def sample(name: str, size: int | None = None) -> Image.Image:
             the paintings anew at any size.
 
     Raises:
-        ValueError: if the name is unknown or the size is not positive.
+        ValueError: if the name is unknown or the size is not 1 to LARGEST.
     """
-    if size is not None and size < 1:
-        raise ValueError(f"a picture of {size} pixels; ask for a size of 1 or more")
-    if name not in PHOTOS + PAINTINGS:
-        raise ValueError(f"unknown sample {name!r}; there are {', '.join(PHOTOS + PAINTINGS)}")
+    check_choice("sample", name, PHOTOS + PAINTINGS)
+    if size is not None:
+        check_number("size", size, 1, LARGEST, whole=True)
     if name in PHOTOS:
         picture = Image.fromarray(getattr(data, name)())
     else:
@@ -57,6 +59,5 @@ def full_network_picture(name: str) -> Image.Image:
     """
     folder = Path(__file__).parent / "full_network"
     names = sorted(path.stem for path in folder.glob("*.webp"))
-    if name not in names:
-        raise ValueError(f"unknown picture {name!r}; there are {', '.join(names)}")
+    check_choice("picture", name, names)
     return Image.open(folder / f"{name}.webp").convert("RGB")

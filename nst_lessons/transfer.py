@@ -15,6 +15,7 @@ from functools import partial
 from torch import Tensor
 from typing_extensions import Unpack
 
+from nst_lessons.checks import shown
 from nst_lessons.conversion import transfer_settings
 from nst_lessons.coordinates import PIXELS, in_grey
 from nst_lessons.history import Result
@@ -177,7 +178,11 @@ def plan_transfer(
         if convention is not None:
             raise ValueError(f"a loaded network keeps its convention, here {network.convention}; give its path instead")
     else:
-        name = os.fspath(network or (recipe_network(row) if row else default_backbone()))
+        if network is None:
+            network = recipe_network(row) if row else default_backbone()
+        if not isinstance(network, str | os.PathLike):
+            raise TypeError(f"a network is a Backbone, a name or a path, not {shown(network)}")
+        name = os.fspath(network)
         backbone = load_backbone(name, pooling=row.pooling if row else "avg", convention=convention)
     if row:
         row, options = with_changes(row, options)

@@ -7,7 +7,7 @@ or most selective, which pixels a value sees, what changes when the image does, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 from typing_extensions import Unpack
 
-from nst_lessons.checks import check_number, shown
+from nst_lessons.checks import check_mapping, check_number, shown
 from nst_lessons.coordinates import FOURIER
 from nst_lessons.history import Result
-from nst_lessons.images import check_image, check_pixels, noise_like, per_channel
-from nst_lessons.losses import relative_error, total_variation
+from nst_lessons.images import check_image, check_images, check_pixels, noise_like, per_channel
+from nst_lessons.losses import check_features, relative_error, total_variation
 from nst_lessons.network import Backbone, check_network
 from nst_lessons.optimize import RunOptions, check_options, run_stages
 from nst_lessons.stages import Stage
@@ -53,15 +53,13 @@ def selective_channels(features: Tensor, count: int) -> list[int]:
 
 def channel_means(features: Tensor) -> Tensor:
     """Each channel's mean over images and positions, ``(B, C, H, W) -> (C,)``; ValueError for another shape."""
-    if features.ndim != 4 or not features.numel():
-        raise ValueError(f"features have shape (B, C, H, W), not {tuple(features.shape)}")
+    check_features(features)
     return features.mean((0, 2, 3))
 
 
 def highest(values: Tensor, count: int) -> list[int]:
     """Where the largest values are, the largest first; ValueError for a count below 1."""
-    if count < 1:
-        raise ValueError(f"count must be at least 1, not {count}")
+    check_number("count", count, 1, whole=True)
     places: list[int] = values.argsort(descending=True, stable=True)[:count].tolist()
     return places
 
@@ -73,7 +71,8 @@ def activation_overlay(photo: Tensor, activation: Tensor) -> Tensor:
     Raises ValueError for another shape.
     """
     check_image(photo, "the photo")
-    if activation.ndim != 4 or activation.shape[:2] != (1, 1):
+    check_features(activation)
+    if activation.shape[:2] != (1, 1):
         raise ValueError(f"one channel (1, 1, h, w) is wanted, not {tuple(activation.shape)}; take maps[:, c : c + 1]")
     low, high = activation.min(), activation.quantile(0.99)  # a single peak would leave all else in the dark
     active = ((activation - low) / (high - low).clamp_min(torch.finfo(activation.dtype).tiny)).clamp(0, 1)
@@ -97,13 +96,19 @@ def receptive_field_box(
     Raises:
         ValueError: for an unknown layer, or a position outside its map.
     """
+    check_network(backbone)
     layer = backbone.canonical(layer)
+    if not isinstance(image_size, Sequence) or len(image_size) != 2:
+        raise ValueError(f"image_size must be (height, width), not {shown(image_size)}")
+    for side in image_size:
+        check_number("a side of the image", side, 1, whole=True)
+    height, width = image_size
     stride, field = backbone.stride[layer], backbone.receptive_field[layer]
-    check_position(position, layer, image_size[0] // stride, image_size[1] // stride)
+    check_position(position, layer, height // stride, width // stride)
     reach = (field - stride) // 2
     (top, bottom), (left, right) = (
         (max(0, place * stride - reach), min(side, place * stride - reach + field))
-        for place, side in zip(position, image_size, strict=True)
+        for place, side in zip(position, (height, width), strict=True)
     )
     return top, left, bottom, right
 
@@ -144,9 +149,11 @@ def layer_sensitivity(
         ValueError: for an unknown layer, or a changed image of another shape.
     """
     check_network(backbone)
+    check_mapping("changed_images", changed_images)
     features = backbone(image, layers)
     changes = {}
     for name, changed in changed_images.items():
+        check_images(changed, name)
         if changed.shape != image.shape:
             raise ValueError(f"{name}: shape {tuple(changed.shape)}, the image has {tuple(image.shape)}; resize it")
         others = backbone(changed, features)

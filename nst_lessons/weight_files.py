@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torchvision.models import VGG16_Weights, VGG19_Weights
 
-from nst_lessons.checks import check_choice
+from nst_lessons.checks import check_choice, shown
 from nst_lessons.images import CONVENTIONS
 from nst_lessons.network import Backbone, Padding, Precision, block_number
 
@@ -89,6 +89,8 @@ def load_backbone(
         ValueError: for an unknown pooling, padding, convention or precision, or Caffe's convention for a network that
             has torchvision's.
     """
+    if not isinstance(name, str | os.PathLike | None):
+        raise TypeError(f"a network is given by its name or path, not by {shown(name)}")
     name = os.fspath(name or default_backbone())
     convention = known_convention(name, convention)
     weights = name_convolutions(read_weights(name), name)
