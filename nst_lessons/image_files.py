@@ -25,7 +25,7 @@ from torch import Tensor
 
 from nst_lessons.checks import check_number, shown
 from nst_lessons.files import whole_file
-from nst_lessons.images import ImageError, check_images, check_pixels, check_values, resize, too_many_pixels
+from nst_lessons.images import FLOATS, ImageError, check_images, check_pixels, check_values, resize, too_many_pixels
 
 MIN_SIDE = 16  # a VGG halves the image four times before its deepest block
 MAX_BYTES = 100_000_000
@@ -290,7 +290,7 @@ def to_pil(image: Tensor, alpha: Tensor | None = None) -> Image.Image:
     With `alpha`, (1, 1, H, W) in [0, 1], it is transparent where that is less than 1. Raises ImageError for another
     shape, NaN, infinity, or values so far outside [0, 1] that they must be of another scale.
     """
-    check_images(image, dtype=None)
+    check_images(image, dtypes=FLOATS)
     if len(image) > 1:
         raise ImageError(f"a batch of {len(image)} images; expected one, such as images[:1]")
     check_values(image, slack=1.0)

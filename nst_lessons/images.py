@@ -18,6 +18,9 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, in the o
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # ImageNet's on the scale 0-255, in the order B, G, R
 CONVENTIONS = ("torchvision", "caffe")
 MAX_PIXELS = 64_000_000  # 0.8 GB as float32, and about twice that while it is decoded
+Dtypes = tuple[torch.dtype, ...]
+EXACT: Dtypes = (torch.float32, torch.float64)
+FLOATS: Dtypes = (*EXACT, torch.float16, torch.bfloat16)
 ROUNDING = 0.01  # so far beyond [0, 1] arithmetic may carry a pixel
 
 
@@ -25,16 +28,16 @@ class ImageError(ValueError):
     """An image that cannot be used; the message says what came and what was expected."""
 
 
-def check_image(image: Tensor, role: str = "the image", dtype: torch.dtype | None = torch.float32) -> None:
+def check_image(image: Tensor, role: str = "the image", dtypes: Dtypes = (torch.float32,)) -> None:
     """Raise ImageError for anything but one image (1, 3, H, W), float32, finite, in [0, 1]; `role` names it."""
-    check_images(image, role, dtype)
+    check_images(image, role, dtypes)
     if len(image) > 1:
         raise ImageError(f"{role} is a batch of {len(image)}; expected one image (1, 3, H, W)")
     check_values(image, role)
 
 
-def check_images(images: Tensor, role: str = "the image", dtype: torch.dtype | None = torch.float32) -> None:
-    """Raise ImageError for anything but a batch (B, 3, H, W) of a dtype, or, with None, of any floating-point one."""
+def check_images(images: Tensor, role: str = "the image", dtypes: Dtypes = (torch.float32,)) -> None:
+    """Raise ImageError for anything but a batch (B, 3, H, W) of one of these dtypes; its values are not looked at."""
     if not isinstance(images, Tensor):
         result = isinstance(getattr(images, "image", None), Tensor)
         remedy = "give its .image" if result else "load_image makes one of a file, an array or a PIL picture"
@@ -42,9 +45,11 @@ def check_images(images: Tensor, role: str = "the image", dtype: torch.dtype | N
     if images.ndim != 4 or images.shape[1] != 3 or not images.numel():
         shape = tuple(images.shape)
         raise ImageError(f"{role} has the shape {shape}; expected (1, 3, H, W): load_image gives it to any picture")
-    if not images.is_floating_point() or dtype not in (None, images.dtype):
-        remedy = f"convert it with .to({dtype})" if images.is_floating_point() else "divide by 255, or use load_image"
-        raise ImageError(f"{role} has the dtype {images.dtype}; expected {dtype or 'floats'} from 0 to 1: {remedy}")
+    if images.dtype not in dtypes:
+        remedy = (
+            f"convert it with .to({dtypes[0]})" if images.is_floating_point() else "divide by 255, or use load_image"
+        )
+        raise ImageError(f"{role} has the dtype {images.dtype}; expected {dtypes[0]} from 0 to 1: {remedy}")
 
 
 def check_values(images: Tensor, role: str = "the image", slack: float = ROUNDING) -> None:
@@ -69,7 +74,7 @@ def preprocess(image: Tensor, convention: str = "torchvision") -> Tensor:
     shape. `deprocess` is the inverse.
     """
     check_choice("convention", convention, CONVENTIONS)
-    check_images(image, dtype=None)
+    check_images(image, dtypes=FLOATS)
     if convention == "torchvision":
         return (image - per_channel(MEAN, image)) / per_channel(STD, image)
     return 255 * image.flip(1) - per_channel(CAFFE_MEAN, image)
@@ -78,7 +83,7 @@ def preprocess(image: Tensor, convention: str = "torchvision") -> Tensor:
 def deprocess(x: Tensor, convention: str = "torchvision") -> Tensor:
     """Turn a network's input (B, 3, H, W) back into an RGB image in [0, 1], not clamped: see `preprocess`."""
     check_choice("convention", convention, CONVENTIONS)
-    check_images(x, dtype=None)
+    check_images(x, dtypes=FLOATS)
     if convention == "torchvision":
         return x * per_channel(STD, x) + per_channel(MEAN, x)
     return (x + per_channel(CAFFE_MEAN, x)).flip(1) / 255
@@ -100,7 +105,7 @@ def noise_like(image: Tensor, seed: int) -> Tensor:
     Drawn on the CPU and then moved to the image's device, so that a seed gives the same noise everywhere.
     Raises ValueError for what is no seed.
     """
-    check_images(image)
+    check_images(image, dtypes=EXACT)
     check_number("seed", seed, -(2**63), 2**64 - 1, whole=True)
     noise = 0.5 + 0.15 * torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
     return noise.clamp(0, 1).to(image.device)
@@ -113,7 +118,7 @@ def resize(image: Tensor, size: int | tuple[int, int], *, antialias: bool = True
     fine texture turns into patterns that were never there. Raises ImageError for another size, over MAX_PIXELS, or
     for what is no image.
     """
-    check_images(image)
+    check_images(image, dtypes=EXACT)
     check_values(image)
     match size:
         case int() | np.integer() if 0 < size <= MAX_PIXELS:
@@ -143,8 +148,8 @@ def match_shapes(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
     Both are (B, 3, H, W).
     """
-    check_images(a)
-    check_images(b)
+    check_images(a, dtypes=EXACT)
+    check_images(b, dtypes=EXACT)
     (height, width), (b_height, b_width) = a.shape[-2:], b.shape[-2:]
     crop_height = max(1, min(b_height, round(b_width * height / width)))
     crop_width = max(1, min(b_width, round(b_height * width / height)))

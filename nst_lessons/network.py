@@ -129,7 +129,7 @@ class Backbone(nn.Module):
             ImageError: for what is no image.
             ValueError: for an unknown layer, or an image too small for the deepest layer.
         """
-        check_images(image, dtype=self.dtype)  # its values may be wrong on purpose, as in lesson 1
+        check_images(image, dtypes=(self.dtype,))  # its values may be wrong on purpose, as in lesson 1
         return self.features(preprocess(image.to(self.device), self.convention), layers)
 
     def features(self, x: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nst_lessons.checks import check_number, shown
-from nst_lessons.images import check_image, resize
+from nst_lessons.images import EXACT, check_image, resize
 from nst_lessons.losses import Statistics, gram_matrix, layer_statistics
 from nst_lessons.network import Backbone
 from nst_lessons.stages import Size, scaled_size
@@ -44,7 +44,7 @@ def as_styles(styles: Styles) -> list[Style]:
     if not found:
         raise ValueError("at least one painting is needed")
     for style in found:
-        check_image(style.image, "the painting", dtype=None)  # the network says which dtype it wants
+        check_image(style.image, "the painting", EXACT)  # the network says which dtype it wants
         check_number("a style's weight", style.weight, 0)
         if style.weight == 0:
             raise ValueError("a style's weight must be more than 0; leave the style out")

@@ -403,7 +403,7 @@ def test_quality_decides_the_size_of_a_file(image, tmp_path):
         save_image(image, tmp_path / f"good.{suffix}", quality=95)
         save_image(image, tmp_path / f"poor.{suffix}", quality=10)
         assert (tmp_path / f"poor.{suffix}").stat().st_size < (tmp_path / f"good.{suffix}").stat().st_size
-    with pytest.raises(ImageError, match="quality=101; expected 1 to 100"):
+    with pytest.raises(ValueError, match="quality must be an integer from 1 to 100, not 101"):
         save_image(image, tmp_path / "out.jpg", quality=101)
 
 
@@ -503,7 +503,7 @@ def test_what_cannot_be_transparent_is_refused(image, tmp_path):
     alpha = torch.ones_like(image[:, :1])
     with pytest.raises(ImageError, match="JPEG files know no transparency"):
         save_image(image, tmp_path / "out.jpg", alpha=alpha)
-    with pytest.raises(ImageError, match="alpha has the shape"):
+    with pytest.raises(ImageError, match="alpha is a Tensor of the shape"):
         save_image(image, tmp_path / "out.png", alpha=alpha[..., 1:])
     assert not list(tmp_path.iterdir())
 

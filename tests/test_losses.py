@@ -189,7 +189,7 @@ def test_total_variation_to_a_power_of_a_flat_image_has_a_gradient():
     flat = torch.full((1, 3, 4, 5), 0.7, requires_grad=True)
     (gradient,) = torch.autograd.grad(total_variation(flat, power=1.25), flat)
     assert torch.equal(gradient, torch.zeros_like(flat))
-    with pytest.raises(ValueError, match=r"power must be at least 1, not 0\.5"):
+    with pytest.raises(ValueError, match=r"power must be a number of at least 1, not 0\.5"):
         total_variation(flat, power=0.5)
 
 

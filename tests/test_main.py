@@ -117,7 +117,7 @@ def test_outputs_are_checked_before_the_work(arguments, folder, monkeypatch, cap
         (["pixel.png", "cubist", "--size", "1"], "1 x 1 pixels"),
         (["http://127.0.0.1:{port}/cat.png", "cubist"], "refused"),
         (["chelsea", "cubist", "--size", "-3"], "-3"),
-        (["chelsea", "cubist", "--painting-size", "0"], "a picture of 0 pixels"),
+        (["chelsea", "cubist", "--painting-size", "0"], "size must be an integer from 1 to 8000, not 0"),
         (["chelsea", "cubist", "--and", "nobody.jpg:2"], "nobody.jpg is not a file"),
         (["chelsea", "cubist", "--steps", "0"], "steps must be an integer of at least 1, not 0"),
         (["chelsea", "cubist", "--start", "nowhere"], "unknown start 'nowhere'; choose from photo, noise, painting"),

@@ -240,9 +240,9 @@ def test_the_same_start_gives_the_same_image(start, quadratic):
     [
         ({"optimizer": "sgd"}, "unknown optimizer 'sgd'; choose from lbfgs, adam, scipy"),
         ({"steps": 0}, "steps must be an integer of at least 1, not 0"),
-        ({"learning_rate": 0}, "learning_rate must be positive, not 0"),
-        ({"learning_rate": math.nan}, "learning_rate must be positive, not nan"),
-        ({"optimizer": "scipy", "learning_rate": 1.0}, "scipy finds its own step lengths; leave learning_rate=1 out"),
+        ({"learning_rate": 0}, "learning_rate must be more than 0"),
+        ({"learning_rate": math.nan}, "learning_rate must be a number"),
+        ({"optimizer": "scipy", "learning_rate": 1.0}, "scipy finds its own step lengths; leave learning_rate=1.0 out"),
         ({"start": torch.zeros(3, 4, 5)}, r"the shape \(3, 4, 5\)"),
         ({"start": torch.zeros(1, 3, 4, 5, dtype=torch.uint8)}, "uint8"),
     ],

@@ -69,7 +69,7 @@ def test_an_unknown_name_is_answered_with_the_names_there_are():
 @pytest.mark.parametrize("size", [0, -3])
 @pytest.mark.parametrize("name", ["coffee", "mosaic"])
 def test_a_size_below_one_is_refused(name, size):
-    with pytest.raises(ValueError, match=f"{size} pixels"):
+    with pytest.raises(ValueError, match=f"size must be an integer from 1 to 8000, not {size}"):
         sample(name, size)
 
 
@@ -81,5 +81,5 @@ def test_pictures_of_the_full_network_are_loaded_by_name():
 
 
 def test_an_unknown_picture_is_answered_with_the_names_there_are():
-    with pytest.raises(ValueError, match=r"unknown picture 'content_relu6_1'; there are .*content_relu4_2, "):
+    with pytest.raises(ValueError, match=r"unknown picture 'content_relu6_1'; choose from .*content_relu4_2, "):
         full_network_picture("content_relu6_1")

@@ -54,7 +54,9 @@ def test_several_images_are_one_large_one() -> None:
 @pytest.mark.parametrize("ranked", [top_channels, selective_channels])
 def test_channels_are_ranked_of_features_by_a_count(ranked) -> None:
     for shape in ((3, 4, 5), (0, 3, 4, 5)):
-        with pytest.raises(ValueError, match=r"features have shape \(B, C, H, W\), not \(" + str(shape[0])):
+        with pytest.raises(
+            ValueError, match=r"of the shape \(B, C, H, W\), not a Tensor of the shape \(" + str(shape[0])
+        ):
             ranked(torch.zeros(shape), 1)
     with pytest.raises(ValueError, match="count must be at least 1, not 0"):
         ranked(torch.zeros(1, 3, 2, 2), 0)
