@@ -58,7 +58,7 @@ def test_channels_are_ranked_of_features_by_a_count(ranked) -> None:
             ValueError, match=r"of the shape \(B, C, H, W\), not a Tensor of the shape \(" + str(shape[0])
         ):
             ranked(torch.zeros(shape), 1)
-    with pytest.raises(ValueError, match="count must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="count must be an integer of at least 1, not 0"):
         ranked(torch.zeros(1, 3, 2, 2), 0)
 
 
