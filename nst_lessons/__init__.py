@@ -3,6 +3,8 @@
 The house, from the ground up (a module imports only those above it):
 
     files           whole_file: written whole or not at all
+    checks          of numbers, names and functions: what came, what would be accepted
+    console         an output that may fail
     memory          what is free for a run; keep_freed_memory
     samples         the bundled photos and paintings, and what the full network made of them
     images          tensors (1, 3, H, W) in [0, 1], and the check of that; preprocess and deprocess; resize
@@ -18,6 +20,7 @@ The house, from the ground up (a module imports only those above it):
     optimizers      L-BFGS, Adam and SciPy's L-BFGS-B as walks over parameters
     run_file        the checkpoint, from which a killed run goes on
     estimate        the seconds and the memory of stages
+    options         what a user may ask of any run, and the check of it
     optimize        run_stages, and optimize_image, a run of one stage
     normalisations  what published implementations divide by
     published       the published recipes, row by row

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nst_lessons.checks import check_choice
 from nst_lessons.losses import Weights
-from nst_lessons.optimize import RunOptions
+from nst_lessons.options import RunOptions
 from nst_lessons.styles import Layers, layer_weights
 
 

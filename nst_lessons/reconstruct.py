@@ -19,7 +19,8 @@ from nst_lessons.history import Result
 from nst_lessons.images import MEAN, check_image, noise_like, per_channel, resize
 from nst_lessons.losses import LossFunction, Statistics, content_loss, gram_matrix, style_loss, total_variation
 from nst_lessons.network import Backbone, check_network
-from nst_lessons.optimize import RunOptions, run_stages
+from nst_lessons.optimize import run_stages
+from nst_lessons.options import RunOptions
 from nst_lessons.stages import Size, Stage, octave_scales, scaled_size
 from nst_lessons.styles import (
     Layers,

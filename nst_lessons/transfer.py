@@ -23,8 +23,9 @@ from nst_lessons.image_files import ImageSource, load_image
 from nst_lessons.images import check_image, is_grey, resize
 from nst_lessons.losses import ALPHA, BETA, TV, LossFunction, transfer_loss
 from nst_lessons.network import Backbone
-from nst_lessons.optimize import RunOptions, check_options, run_stages
+from nst_lessons.optimize import run_stages
 from nst_lessons.optimizers import learning_rate_of
+from nst_lessons.options import RunOptions, check_options
 from nst_lessons.published import Recipe, TransferOptions, find_recipe, with_changes
 from nst_lessons.reconstruct import STYLE_LAYERS, image_size, smallest_side, start_image
 from nst_lessons.run_file import checkpoint_path, read_checkpoint

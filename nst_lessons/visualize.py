@@ -21,7 +21,8 @@ from nst_lessons.history import Result
 from nst_lessons.images import check_image, check_images, check_pixels, noise_like, per_channel
 from nst_lessons.losses import check_features, relative_error, total_variation
 from nst_lessons.network import Backbone, check_network
-from nst_lessons.optimize import RunOptions, check_options, run_stages
+from nst_lessons.optimize import run_stages
+from nst_lessons.options import RunOptions, check_options
 from nst_lessons.stages import Stage
 
 Channels = int | Iterable[int] | Mapping[int, float]

@@ -1,6 +1,8 @@
 """The lessons, copied or in place, and what JupyterLab is started with."""
 
+import io
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -131,3 +133,13 @@ def test_lab_help_is_ours(capsys):
         main(["lab", "--help"])
     assert caught.value.code == 0
     assert "never overwritten" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_folder_whose_name_cannot_be_printed_is_opened_all_the_same(folder, lessons, launched, monkeypatch):
+    """With the output redirected in a legacy code page, the copies had been made and JupyterLab never opened."""
+    buffer = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(buffer, encoding="cp1252"))
+    assert main(["lab", "教材"]) == 0
+    assert launched == [["教材"]]
+    assert names(folder / "教材") == ["01_first.ipynb", "02_second.ipynb"]
+    assert buffer.getvalue().startswith(rb"copied to \u6559\u6750: 01_first.ipynb")
