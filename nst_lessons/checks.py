@@ -24,7 +24,8 @@ def check_number(
         return
     wanted = "an integer" if whole else "a number"
     if least > -math.inf:
-        wanted += f" from {least} to {most}" if most < math.inf else f" of at least {least}"
+        bounds = [str(bound) if whole else f"{bound:g}" for bound in (least, most)]
+        wanted += f" from {' to '.join(bounds)}" if most < math.inf else f" of at least {bounds[0]}"
     raise ValueError(f"{option} must be {wanted}, not {shown(value)}")
 
 
