@@ -31,6 +31,7 @@ The house, from the ground up (a module imports only those above it):
     figures         the paper, panels and words of every plot
     plots           figures with captions and alt text
     widgets         the explorers of the lessons
+    exercises       checks of what students write, lesson by lesson
     record          what a transfer writes: the picture, and how it was made
     lab             the lessons in JupyterLab
     doctor          what this machine has, and how fast it is

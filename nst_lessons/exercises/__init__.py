@@ -1,0 +1,12 @@
+"""Checks of the exercises, lesson by lesson: ``check_gram_matrix(my_function)`` answers in one sentence.
+
+What all checks share stands in `checking`; those of lessons 1 to 6 in `preprocessing`, `features`, `content`, `style`,
+`transfer` and `recipes`.
+"""
+
+from nst_lessons.exercises.style import (
+    check_gram_matrix,
+    check_layer_style_loss,
+    check_shuffle_positions,
+    check_style_loss,
+)
