@@ -1,4 +1,4 @@
-"""The command line: ``nst-lessons lab | transfer | doctor | fetch``.
+"""The command line: ``nst-lessons lab | transfer | assignment | doctor | fetch``.
 
 An error is one line on stderr. The exit code tells how it went, see `EXIT_CODES`.
 """
@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from nst_lessons import PAINTINGS, PHOTOS, __version__
 from nst_lessons.console import forgiving_output
 from nst_lessons.doctor import report_machine
+from nst_lessons.editions import write_assignment
 from nst_lessons.history import Ending, Result
 from nst_lessons.image_files import SUFFIXES, load_alpha, load_image
 from nst_lessons.images import CONVENTIONS, resize
@@ -96,6 +97,10 @@ def run(argv: Sequence[str] | None) -> int:
             return open_lessons([argument for argument in further if argument != "--"])
         if args.command == "fetch":
             return fetch(args.network)
+        if args.command == "assignment":
+            written = write_assignment(args.folder)
+            print(f"wrote {len(written)} lessons into {args.folder / 'source'}, as nbgrader wants them")
+            return 0
         memory_kept = keep_freed_memory()
         if args.command == "transfer":
             return transfer(args)
@@ -118,10 +123,11 @@ def command_line() -> argparse.ArgumentParser:
     commands.add_parser(
         "lab",
         help="open the lessons in JupyterLab",
-        usage="nst-lessons lab [DIR] [JupyterLab's options ...]",
+        usage="nst-lessons lab [DIR] [--solutions] [JupyterLab's options ...]",
         description="Open the lessons in JupyterLab. In a clone they are opened where they are; with DIR, or without "
         f"a clone, they are first copied into DIR (default: {LESSONS_FOLDER}), where a file that is already there is "
-        "never overwritten. All further arguments, such as --no-browser --port 9000, go to JupyterLab.",
+        "never overwritten. With --solutions the solutions are opened, in a folder of their own. All "
+        "further arguments, such as --no-browser --port 9000, go to JupyterLab.",
     )
     command = commands.add_parser(
         "transfer",
@@ -132,6 +138,9 @@ def command_line() -> argparse.ArgumentParser:
         epilog=EXIT_CODES,
     )
     add_transfer_options(command)
+    text = "write the lessons as nbgrader's source tree, with solutions and graded cells"
+    command = commands.add_parser("assignment", help=text, description=text)
+    command.add_argument("folder", type=Path, metavar="DIR", help="a course's folder, in which source/ is made")
     text = "show what is installed, what the hardware can do and how long a transfer takes"
     commands.add_parser("doctor", help=text, description=text)
     text = "download a VGG's weights, once, and verify them"

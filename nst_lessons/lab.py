@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from nst_lessons.editions import write_solutions
 from nst_lessons.files import whole_file
 
 PACKAGED_LESSONS = Path(__file__).parent / "notebooks"  # in an installed wheel
@@ -15,22 +16,27 @@ CLONED_LESSONS = Path(__file__).parents[1] / "notebooks"  # in a clone
 # `nst_lessons.image_files`, a refusal in words is better than a lost connection, too.
 LARGE_UPLOADS = ("--ServerApp.tornado_settings={'websocket_max_message_size': 536870912}",)
 LESSONS_FOLDER = "nst_lessons_notebooks"
+SOLUTIONS, SOLUTIONS_FOLDER = "--solutions", "nst_lessons_solutions"
 
 
 def open_lessons(arguments: Sequence[str]) -> int:
     """Open the lessons in JupyterLab; returns its exit code. Raises ValueError without JupyterLab.
 
-    The arguments are JupyterLab's; the first one, if it is no option, is the folder to copy the lessons to.
+    The arguments are JupyterLab's; the first one, if it is no option, is the folder to copy the lessons to. With
+    ``--solutions`` among them it is the solutions that are opened, in a folder of their own.
     """
     if find_spec("jupyterlab") is None:
         raise ValueError('JupyterLab is missing; pip install "nst-lessons[lab]" installs it')
-    lessons = PACKAGED_LESSONS if PACKAGED_LESSONS.is_dir() else CLONED_LESSONS
-    folder = Path(LESSONS_FOLDER) if lessons == PACKAGED_LESSONS else lessons
-    options = list(arguments)
-    if options and not options[0].startswith("-"):
-        folder = Path(options.pop(0))
-    if folder.resolve() != lessons.resolve():
-        copy_lessons(lessons, folder)
+    options = [argument for argument in arguments if argument != SOLUTIONS]
+    asked = Path(options.pop(0)) if options and not options[0].startswith("-") else None
+    if SOLUTIONS in arguments:
+        folder = asked or Path(SOLUTIONS_FOLDER)
+        tell_copied(folder, *write_solutions(folder))
+    else:
+        lessons = PACKAGED_LESSONS if PACKAGED_LESSONS.is_dir() else CLONED_LESSONS
+        folder = asked or (Path(LESSONS_FOLDER) if lessons == PACKAGED_LESSONS else lessons)
+        if folder.resolve() != lessons.resolve():
+            copy_lessons(lessons, folder)
     if hasattr(os, "geteuid") and os.geteuid() == 0 and "--allow-root" not in options:
         options = ["--allow-root", *options]  # in a container one is root
     return run_jupyterlab([str(folder), *options, *LARGE_UPLOADS])
@@ -52,6 +58,11 @@ def copy_lessons(lessons: Path, folder: Path) -> None:
     for name in copied:
         with whole_file(folder / name) as copy:
             copy.write_bytes((lessons / name).read_bytes())
+    tell_copied(folder, copied, kept)
+
+
+def tell_copied(folder: Path, copied: Sequence[str], kept: Sequence[str] = ()) -> None:
+    """Say what was written, and what was there already."""
     if copied:
         print(f"copied to {folder}: {', '.join(copied)}", flush=True)
     if kept:

@@ -1,4 +1,7 @@
-"""Run notebooks from a fresh kernel and store them with their pictures: ``python tools/store_notebooks.py [FILE ...]``.
+"""Make the student edition of lessons and store it with its pictures: ``python tools/store_notebooks.py [FILE ...]``.
+
+A file is a lesson's source, ``notebooks/source/04_style_reconstruction.py``, or the notebook made from it. Lessons run
+from a fresh kernel; where only text has changed since they were stored, their outputs are kept.
 
 What belongs to a live session is left out: widget state (GitHub calls such a file invalid), widget views and progress
 bars. Large pictures are stored as JPEG. An error stops the storing and leaves the file as it was.
@@ -14,7 +17,7 @@ import nbformat
 from nbclient import NotebookClient
 from PIL import Image
 
-from nst_lessons.files import whole_file
+from nst_lessons.editions import student_edition, write
 
 LESSONS = Path(__file__).parents[1] / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -43,9 +46,29 @@ def lighten(output: nbformat.NotebookNode) -> None:
         output.metadata["image/jpeg"] = output.metadata.pop("image/png", {})
 
 
+def codes(notebook: nbformat.NotebookNode) -> list[tuple[str, list[str]]]:
+    """The code cells' sources and tags."""
+    return [(cell.source, cell.metadata.get("tags", [])) for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def keep_outputs(notebook: nbformat.NotebookNode, stored: nbformat.NotebookNode) -> None:
+    """Give the code cells what they gave when they were stored."""
+    old = (cell for cell in stored.cells if cell.cell_type == "code")
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            was = next(old)
+            cell.outputs, cell.execution_count = was.outputs, was.execution_count
+
+
 def store(path: Path) -> None:
-    """Execute one notebook in its folder and write it back."""
-    notebook = nbformat.read(path, as_version=4)
+    """Make one lesson from its source, and run it unless its code is as it was."""
+    notebook = student_edition(LESSONS / "source" / f"{path.stem}.py")
+    path = LESSONS / f"{path.stem}.ipynb"
+    if path.exists() and codes(stored := nbformat.read(path, as_version=4)) == codes(notebook):
+        keep_outputs(notebook, stored)
+        write(notebook, path)
+        print(f"{path}: only text has changed")
+        return
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}}).execute()
     notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {"name": "python"}
@@ -64,14 +87,13 @@ def store(path: Path) -> None:
     print(f"{path}: {total:.0f} s, {megabytes:.2f} MB")
     if megabytes > LIMIT_MEGABYTES:
         raise SystemExit(f"{path} would be larger than {LIMIT_MEGABYTES} MB; draw smaller figures")
-    with whole_file(path) as file:
-        file.write_text(text, encoding="utf-8")
+    write(notebook, path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="notebooks; all lessons unless given")
-    for path in parser.parse_args().files or sorted(LESSONS.glob("*.ipynb")):
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="lessons; all unless given")
+    for path in parser.parse_args().files or sorted((LESSONS / "source").glob("*.py")):
         store(path)
 
 

@@ -1,0 +1,132 @@
+"""One source, three editions: what students get, the solutions, and nbgrader's tree."""
+
+import nbformat
+import pytest
+
+from nst_lessons import editions, lab
+from nst_lessons.__main__ import main
+from nst_lessons.editions import (
+    CLONED_SOURCE,
+    read_source,
+    solutions_edition,
+    solved_source,
+    student_edition,
+    student_source,
+)
+
+LESSON = '''# %% [markdown]
+# # A lesson
+
+# %% tags=["nbval-check-output"]
+print("given")
+
+# %% nbgrader={"grade": false, "grade_id": "double", "locked": false, "schema_version": 3, "solution": true}
+def double(x):
+    """Twice as much."""
+    ### BEGIN SOLUTION
+    if x:
+        return 2 * x
+    return x
+    ### END SOLUTION
+
+
+first = 1
+### BEGIN SOLUTION
+second = double(first)
+### END SOLUTION
+'''
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "01_first.py").write_text(LESSON)
+    monkeypatch.setattr(editions, "CLONED_SOURCE", folder)
+    return folder / "01_first.py"
+
+
+def test_students_get_a_stub_where_a_solution_was(source):
+    (_, given, exercise) = student_edition(source).cells
+    assert given.source == 'print("given")'
+    assert given.metadata == {"tags": ["nbval-check-output"]}
+    assert exercise.source == (
+        'def double(x):\n    """Twice as much."""\n    # YOUR CODE HERE\n    raise NotImplementedError()\n\n\n'
+        "first = 1\n# YOUR CODE HERE\nraise NotImplementedError()"
+    )
+    assert exercise.metadata == {}
+
+
+def test_the_solutions_are_without_marks(source):
+    exercise = solutions_edition(source).cells[-1]
+    assert "SOLUTION" not in exercise.source
+    scope = {}
+    exec(exercise.source, scope)
+    assert scope["second"] == 2
+
+
+def test_code_without_marks_stays_as_it_is():
+    code = "x = 1  # BEGIN SOLUTION\n"
+    assert student_source(code) == solved_source(code) == code
+
+
+def test_nbgrader_gets_its_marks(source, folder, capsys):
+    assert main(["assignment", "course"]) == 0
+    assert "wrote 1 lessons into course/source" in capsys.readouterr().out
+    notebook = nbformat.read("course/source/01_first/01_first.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.cells[-1].metadata.nbgrader.grade_id == "double"
+    assert notebook.cells[-1].source.count("### BEGIN SOLUTION") == 2
+    assert main(["assignment", "course"]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_solutions_are_opened_in_a_folder_of_their_own(source, folder, monkeypatch, capsys):
+    launched = []
+    monkeypatch.setattr(lab, "run_jupyterlab", lambda arguments: launched.append(arguments[0]) or 0)
+    assert main(["lab", "--solutions", "--no-browser"]) == 0
+    file = folder / "nst_lessons_solutions" / "01_first_solutions.ipynb"
+    assert "copied to nst_lessons_solutions: 01_first_solutions.ipynb" in capsys.readouterr().out
+    file.write_text("my own notes")
+    assert main(["lab", "mine", "--solutions"]) == 0
+    assert main(["lab", "--solutions"]) == 0
+    assert "kept as they are" in capsys.readouterr().out
+    assert file.read_text() == "my own notes"
+    assert launched == ["nst_lessons_solutions", "mine", "nst_lessons_solutions"]
+
+
+@pytest.mark.parametrize("command", [["assignment", "course"], ["lab", "--solutions"]])
+def test_without_jupytext_the_remedy_is_named(source, folder, monkeypatch, capsys, command):
+    monkeypatch.setattr(editions, "find_spec", lambda name: None)
+    assert main(command) == 2
+    assert 'pip install "nst-lessons[lab]"' in capsys.readouterr().err
+
+
+LESSONS = sorted(CLONED_SOURCE.glob("*.py"))
+
+
+def test_each_lesson_has_a_source():
+    stored = sorted(path.stem for path in CLONED_SOURCE.parent.glob("*.ipynb"))
+    assert [path.stem for path in LESSONS] == stored
+    assert len(stored) == 6
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_the_stored_lesson_is_its_source_without_the_solutions(path):
+    stored = nbformat.read(path.parents[1] / f"{path.stem}.ipynb", as_version=4)
+    made = student_edition(path)
+    assert len(stored.cells) == len(made.cells)
+    for ours, theirs in zip(stored.cells, made.cells, strict=True):
+        assert (ours.cell_type, ours.source, ours.id) == (theirs.cell_type, theirs.source, theirs.id)
+        assert ours.metadata.get("tags") == theirs.metadata.get("tags")
+    assert not any("SOLUTION" in cell.source for cell in stored.cells)
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_graded_cells_have_names_of_their_own(path):
+    marks = [cell.metadata.nbgrader for cell in read_source(path).cells if "nbgrader" in cell.metadata]
+    names = [mark["grade_id"] for mark in marks]
+    assert len(set(names)) == len(names)
+    for mark in marks:
+        assert mark["schema_version"] == 3
+        assert ("points" in mark) == mark["grade"]
