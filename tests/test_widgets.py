@@ -26,6 +26,7 @@ from nst_lessons.widgets import (
     explore_reconstructions,
     explore_transfer,
     features,
+    predict,
     preprocessing,
     reconstructions,
     render_features,
@@ -638,3 +639,23 @@ def test_picture_too_narrow_for_the_size_says_so(explorer: Any) -> None:
     control(explorer, "Run").click()
     assert not control(explorer, "Run").disabled
     assert "64 x 8" in words(explorer)
+
+
+def test_a_guess_is_shown_beside_what_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    prediction = predict("Which is larger?", ["left", "right"])
+    assert prediction.guess is None
+    prediction.reveal("left")
+    prediction.buttons.value = "right"  # a click
+    prediction.reveal("left")
+    prediction.guess = "left"
+    prediction.reveal("left")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Which")]
+    assert lines == [
+        f"Which is larger? Your guess: {guess}. Measured: left." for guess in ("none yet", "right", "left")
+    ]
+    for wrong in ("up", None, 1):
+        with pytest.raises(ValueError, match="unknown answer .*; choose from left, right"):
+            prediction.guess = wrong
+        with pytest.raises(ValueError, match="unknown answer"):
+            prediction.reveal(wrong)
+    assert prediction.guess == "left"
