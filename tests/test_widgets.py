@@ -654,7 +654,7 @@ def test_a_guess_is_shown_beside_what_was_measured(capsys: pytest.CaptureFixture
         f"Which is larger? Your guess: {guess}. Measured: left." for guess in ("none yet", "right", "left")
     ]
     for wrong in ("up", None, 1):
-        with pytest.raises(ValueError, match="unknown answer .*; choose from left, right"):
+        with pytest.raises(ValueError, match=r"unknown answer .*; choose from left, right"):
             prediction.guess = wrong
         with pytest.raises(ValueError, match="unknown answer"):
             prediction.reveal(wrong)
