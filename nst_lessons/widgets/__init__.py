@@ -2,8 +2,8 @@
 
 Each ``explore_*`` function returns a widget to stand as a cell's last expression. What the first three show comes from
 a ``render_*`` function, which knows nothing of widgets: panels ``{caption: image}``, and a text that says in words and
-numbers what is to be seen, for those who cannot see it. The last watches `style_transfer` at work. `predict` asks for a guess before
-the answer.
+numbers what is to be seen, for those who cannot see it. The last watches `style_transfer` at work. `predict` asks for a
+guess before the answer.
 
 Only what ipywidgets 7.7 (Google Colab) and 8 (JupyterLab) share is used. Pictures are PNG bytes in an `Image`, never
 an `Output`: a thread may set them, and nothing flickers.
