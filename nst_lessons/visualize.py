@@ -192,28 +192,23 @@ def maximise_activation(
 ) -> Result:
     """An image that excites a channel of a layer as much as it can: what the channel looks for.
 
-    Erhan, Bengio, Courville and Vincent, "Visualizing Higher-Layer Features of a Deep Network" (2009). Unhindered, it
-    would end in noise that only networks see. The restraints are those of Olah, Mordvintsev and Schubert, "Feature
-    Visualization" (Distill, 2017): Fourier coordinates, another view of the image at every step, and a little total
-    variation. Unlike theirs, the activation is divided by the root of the layer's root mean square: sheer contrast,
-    which excites all channels alike, gains less, and colours stay natural. A layer before its ReLU, such as
-    "conv3_1", always has a slope to follow; after it, a silent channel stays silent.
+    Erhan et al., "Visualizing Higher-Layer Features of a Deep Network" (2009), with the restraints of Olah, Mordvintsev
+    and Schubert, "Feature Visualization" (Distill, 2017): Fourier coordinates, another view of the image at every step,
+    and a little total variation. Unlike theirs, the activation is divided by the root of the layer's root mean square:
+    sheer contrast, which excites all channels alike, gains less. A layer before its ReLU, such as "conv3_1", always has
+    a slope to follow; after it, a silent channel stays silent.
 
     Args:
         backbone, layer, channel: whose activation is maximised; of several channels, ``[3, 7]``, the sum, or the
             weighted sum, ``{3: 1.0, 7: 0.5}``. A negative weight asks for what silences a channel: ``{3: -1.0}``.
         position: ``(row, column)`` of the layer's map, where alone the activation counts; by default its mean does.
-        size: height and width in pixels, when there is no start.
-        start: ``(1, 3, H, W)`` in [0, 1], left as it is; by default mid-grey with a trace of noise.
-        steps: at most so many.
-        tv: weight of the total variation.
-        seed: of the noise and of the views.
-        options: those of `optimize_image`, but no checkpoint, because views are random. By default Adam walks over
-            `FOURIER` coordinates.
+        size, start: height and width in pixels of mid-grey with a trace of noise, or an image ``(1, 3, H, W)`` in [0, 1].
+        steps, tv, seed: at most so many; the weight of the total variation; of the noise and of the views.
+        options: those of `optimize_image`, but no checkpoint; by default Adam walks over `FOURIER` coordinates.
 
     Returns:
-        A `Result` whose loss "activation" is minus the channel's activation, by the geometric mean of the layer's root
-        mean squares on the start and here.
+        A `Result`; its loss "activation" is minus the channel's, by the geometric mean of the layer's root mean squares
+        on the start and here.
 
     Raises:
         ImageError: for a start that is no image, or a size of too many pixels.
@@ -227,35 +222,44 @@ def maximise_activation(
     check_options(options)
     if options.get("checkpoint") is not None:
         raise ValueError("a run with random views cannot be resumed; leave the checkpoint out")
-    if start is None:
-        check_number("size", size, 1, whole=True)
-        check_pixels(size, size)
-        start = FOURIER.decode(FAINT * (noise_like(torch.empty(1, 3, size, size), seed) - 0.5))
+    start = faint_noise(size, seed) if start is None else start
     check_image(start, "the start")
-
-    def activations(maps: Tensor) -> Tensor:
-        """Of each wanted channel, weighted, ``(B, C, H, W) -> ()``."""
-        there = maps if position is None else maps[..., position[0], position[1]]
-        return torch.stack([weight * there[:, n].mean() for n, weight in weights.items()]).sum()
-
     with torch.no_grad():
         maps = backbone(start, [layer])[layer]
     if position is not None:
         check_position(position, layer, *maps.shape[-2:])
-    usual = maps.square().mean()
-    if not maps[:, list(weights)].any():
-        conv = next(name for name in reversed(backbone.layers_down_to([layer])) if name.startswith("conv"))
-        raise ValueError(
-            f"{layer} is silent on the start in channel {', '.join(map(str, weights))}, so there is no slope to "
-            f"follow; {conv} has one"
-        )
-    generator = torch.Generator().manual_seed(seed)
+    check_awake(backbone, layer, maps, weights)
+    usual, generator = maps.square().mean(), torch.Generator().manual_seed(seed)
 
     def loss_fn(image: Tensor) -> dict[str, Tensor]:
         maps = backbone(random_view(image, generator), [layer])[layer]
         scale = (usual * maps.square().mean()).pow(1 / 4)
-        return {"activation": -activations(maps) / scale, "tv": tv * total_variation(image)}
+        return {"activation": -excitation(maps, weights, position) / scale, "tv": tv * total_variation(image)}
 
     stage = Stage((start.shape[-2], start.shape[-1]), steps, lambda: loss_fn, backbone, (layer,))
     with_adam: RunOptions = {"optimizer": "adam", "coordinates": FOURIER, **options}
     return run_stages([stage], start, **with_adam)
+
+
+def faint_noise(size: int, seed: int) -> Tensor:
+    """Mid-grey with a trace of noise, ``(1, 3, size, size)``; ValueError for a size that no image has."""
+    check_number("size", size, 1, whole=True)
+    check_pixels(size, size)
+    return FOURIER.decode(FAINT * (noise_like(torch.empty(1, 3, size, size), seed) - 0.5))
+
+
+def excitation(maps: Tensor, weights: Mapping[int, float], position: tuple[int, int] | None) -> Tensor:
+    """The weighted sum of channels' means, or of what they have at one position, ``(1, C, H, W) -> ()``."""
+    there = maps if position is None else maps[..., position[0], position[1]]
+    return torch.stack([weight * there[:, channel].mean() for channel, weight in weights.items()]).sum()
+
+
+def check_awake(backbone: Backbone, layer: str, maps: Tensor, channels: Iterable[int]) -> None:
+    """Raise ValueError where all of these channels are silent: behind a ReLU nothing can wake them."""
+    channels = list(channels)
+    if not maps[:, channels].any():
+        conv = next(name for name in reversed(backbone.layers_down_to([layer])) if name.startswith("conv"))
+        raise ValueError(
+            f"{layer} is silent on the start in channel {', '.join(map(str, channels))}, so there is no slope to "
+            f"follow; {conv} has one"
+        )
