@@ -202,17 +202,15 @@ def maximise_activation(
         backbone, layer, channel: whose activation is maximised; of several channels, ``[3, 7]``, the sum, or the
             weighted sum, ``{3: 1.0, 7: 0.5}``. A negative weight asks for what silences a channel: ``{3: -1.0}``.
         position: ``(row, column)`` of the layer's map, where alone the activation counts; by default its mean does.
-        size, start: height and width in pixels of mid-grey with a trace of noise, or an image ``(1, 3, H, W)`` in [0, 1].
+        size, start: the side of mid-grey with a trace of noise, in pixels, or an image ``(1, 3, H, W)`` in [0, 1].
         steps, tv, seed: at most so many; the weight of the total variation; of the noise and of the views.
         options: those of `optimize_image`, but no checkpoint; by default Adam walks over `FOURIER` coordinates.
 
     Returns:
-        A `Result`; its loss "activation" is minus the channel's, by the geometric mean of the layer's root mean squares
-        on the start and here.
+        A `Result`; its loss "activation" is minus the channel's, by the mean of the layer's contrasts on start and image.
 
     Raises:
-        ImageError: for a start that is no image, or a size of too many pixels.
-        TypeError: for an option that does not exist, or a network that is none.
+        ImageError, TypeError: for a start that is no image, or too large; for an unknown option, or no network.
         ValueError: for an unknown layer, channel or position, channels that are silent on the start, or a checkpoint.
     """
     check_network(backbone)
