@@ -207,7 +207,7 @@ def maximise_activation(
         options: those of `optimize_image`, but no checkpoint; by default Adam walks over `FOURIER` coordinates.
 
     Returns:
-        A `Result`; its loss "activation" is minus the channel's, by the mean of the layer's contrasts on start and image.
+        A `Result`; its loss "activation" is minus the channel's, by the mean of the layer's contrasts on both images.
 
     Raises:
         ImageError, TypeError: for a start that is no image, or too large; for an unknown option, or no network.
