@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 SECONDS = 20.0  # for one check; a right answer takes a fraction of that
 CLOSE = 1e-4  # relatively, of the largest value
@@ -169,6 +170,26 @@ def time_limit(seconds: float) -> Iterator[None]:
         raise Mistake(f"still at work after {seconds:g} s; is there a loop that never ends?") from None
     finally:
         timer.cancel()
+
+
+class FewOperations(TorchFunctionMode):
+    """A context that allows so many of torch's operations, on tensors of any size: no loop over pixels needs so few.
+
+    Raises:
+        Mistake: with the sentence, at the first operation beyond.
+    """
+
+    def __init__(self, most: int, sentence: str) -> None:
+        super().__init__()
+        self.left, self.sentence = most, sentence
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: object, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Count, and call."""
+        self.left -= 1
+        expect(self.left >= 0, self.sentence)
+        return function(*args, **(kwargs or {}))
 
 
 class Draw:
