@@ -242,11 +242,11 @@ def expect_scalar(value: object, what: str) -> None:
 
 def close(value: Tensor, other: Tensor | float) -> bool:
     """Whether two tensors agree, up to rounding."""
-    other = torch.as_tensor(other, dtype=value.dtype)
+    value, other = value.detach().double(), torch.as_tensor(other, dtype=torch.float64).detach()
     if value.numel() != other.numel() and value.shape != other.shape:
         return False
-    difference = (value.detach().reshape(other.shape) - other.detach()).abs().max()
-    return bool(difference <= CLOSE * other.detach().abs().max().clamp_min(1e-12))
+    difference = (value.reshape(other.shape) - other).abs().max()
+    return bool(difference <= CLOSE * other.abs().max().clamp_min(1e-12))
 
 
 def expect_value(value: Tensor, right: Tensor | float, mistakes: Mapping[str, Tensor | float], otherwise: str) -> None:

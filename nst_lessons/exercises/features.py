@@ -49,7 +49,7 @@ def whole_number(value: object) -> float:
     """A field that a function returns, as a number; `Mistake` for anything else."""
     try:
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise Mistake(f"the field must be one whole number, and is a {type(value).__name__}") from None
 
 
@@ -114,7 +114,7 @@ def check_most_selective(most_selective: Answer, draw: Draw) -> None:
     Source: lesson 2, section 3.
     """
     count = 3
-    several = [varied_features(draw) for _ in range(4)]
+    several = [varied_features(draw) for _ in range(8)]
     answers = [channel_numbers(most_selective(features, count)) for features in several]
     right = [selective_channels(features, count) for features in several]
     if answers != right:
@@ -140,11 +140,11 @@ def check_most_selective(most_selective: Answer, draw: Draw) -> None:
 
 
 def varied_features(draw: Draw) -> Tensor:
-    """Features ``(B, C, H, W)`` above 0; channels differ in size, in how rare peaks are, and in what is always there."""
+    """Features ``(B, C, H, W)`` above 0; channels differ in size and in how rare peaks are, and images, too."""
     images, rows, columns, channels = sorted(draw.sizes(4, 2, 9))
     features = torch.rand(images, channels, rows, columns, generator=draw.generator, dtype=torch.float64)
-    size, rarity, rest = torch.rand(3, 1, channels, 1, 1, generator=draw.generator).double()
-    brightness = torch.rand(images, channels, 1, 1, generator=draw.generator).double()
+    size, rest = torch.rand(2, 1, channels, 1, 1, generator=draw.generator).double()
+    brightness, rarity = torch.rand(2, images, channels, 1, 1, generator=draw.generator).double()
     return 10**size * (0.3 + brightness) * (2 * rest**2 + features ** (1 + 6 * rarity))
 
 
@@ -232,8 +232,8 @@ def check_image_gradient(image_gradient: Answer, draw: Draw) -> None:
     Source: Simonyan, Vedaldi and Zisserman, "Deep Inside Convolutional Networks" (2013), https://arxiv.org/abs/1312.6034
     """
     for frozen in (True, False):
-        network, image = small_network(draw).requires_grad_(not frozen), draw.image()
-        layer, channel = layer_and_channel(network, draw)
+        network, image, layer, channel = network_and_channel(draw)
+        network.requires_grad_(not frozen)
         gradients = channel_gradients(network, image, layer, channel)
         right = gradients.pop("")
         positions = network(image, [layer])[layer][0, 0].numel()
@@ -272,8 +272,7 @@ def check_activation_step(activation_step: Answer, draw: Draw) -> None:
 
     Source: Erhan, Bengio, Courville and Vincent, "Visualizing Higher-Layer Features of a Deep Network" (2009).
     """
-    network, image, size = small_network(draw), draw.image(), draw.number(1.2, 3.0)
-    layer, channel = layer_and_channel(network, draw)
+    (network, image, layer, channel), size = network_and_channel(draw), draw.number(1.2, 3.0)
     gradients = channel_gradients(network, image, layer, channel)
     g = gradients.pop("")
     untouched = Untouched(network, image)
@@ -322,10 +321,15 @@ def small_network(draw: Draw) -> Backbone:
     return network
 
 
-def layer_and_channel(network: Backbone, draw: Draw) -> tuple[str, int]:
-    """A layer before its ReLU, where every channel has a slope, and one of its channels in the middle."""
-    layer = draw.random.choice(["conv1_2", "conv2_1", "conv2_2"])
-    return layer, draw.random.randint(2, network.channels[layer] - 2)
+def network_and_channel(draw: Draw) -> tuple[Backbone, Tensor, str, int]:
+    """A network, an image, a layer before its ReLU, and a channel in its middle that is above 0 in some places only."""
+    while True:
+        network, image = small_network(draw), draw.image()
+        layer = draw.random.choice(["conv1_2", "conv2_1", "conv2_2"])
+        channel = draw.random.randint(2, network.channels[layer] - 2)
+        active = (network(image, [layer])[layer][:, channel] > 0).float().mean()
+        if 0.2 < active < 0.8:
+            return network, image, layer, channel
 
 
 def channel_gradients(network: Backbone, image: Tensor, layer: str, channel: int) -> dict[str, Tensor]:
