@@ -29,7 +29,7 @@ def check_receptive_field(receptive_field: Answer, draw: Draw) -> None:
     plain = [[kind for kind in layers if kind != "relu"] for layers, _ in networks]
     fields = torch.tensor([field for _, field in networks]).double()
     found = torch.tensor([whole_number(receptive_field(layers)) for layers in plain]).double()
-    expect_value(found, fields, field_mistakes(plain, fields), "the field of a VGG's layers is another one")
+    expect_value(found, fields, field_mistakes(plain, fields), "the field is not that of these layers")
     with_relu = [whole_number(receptive_field(layers)) for layers, _ in networks]
     expect(with_relu == fields.tolist(), 'a "relu" must change nothing: it looks at one position only')
     expect(whole_number(receptive_field([])) == 1, "without any layer, a position is one pixel: 1 was asked")
@@ -249,7 +249,7 @@ def check_image_gradient(image_gradient: Answer, draw: Draw) -> None:
                 "it is divided by its length; the gradient itself was asked": right / right.norm(),
                 "only its size is returned, without the sign": right.abs(),
                 "only its sign is returned": right.sign(),
-                "it is by the normalised input; by the image's pixels was asked": right * per_channel(STD, image),
+                "it is the gradient by the normalised input; by the pixels was asked": right * per_channel(STD, image),
                 "it is the image after a step; the gradient was asked": image + right,
                 **gradients,
             },

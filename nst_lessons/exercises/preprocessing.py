@@ -39,7 +39,9 @@ def expect_conversion(
     wanted = right(small)
     found = convert(small)
     expect_shape(found, ANY_AXIS, "the result for an image of 3 x 3 pixels")
-    expect(found.dtype == small.dtype, f"the result has the dtype {found.dtype}; {small.dtype} was asked, as it came")
+    expect(
+        found.dtype == small.dtype, f"the result has the dtype {found.dtype}; {small.dtype} was asked, as the image has"
+    )
     moved = {
         "the channels come last; the shape (1, 3, H, W) was asked": wanted.permute(0, 2, 3, 1),
         "rows and columns are swapped": wanted.mT,
@@ -161,7 +163,7 @@ def check_preprocess_caffe(preprocess_caffe: Answer, draw: Draw) -> None:
         "the mean fits BGR, and the image is in the order RGB still": 255 * x - mean,
         "the mean is in the order RGB; BGR was asked": 255 * bgr - mean.flip(1),
         "pixels are not multiplied by 255": bgr - mean,
-        "it is all divided by 255: pixels were to be multiplied by it, and the mean left as it is": bgr - mean / 255,
+        "all is divided by 255; pixels were to be multiplied by it, and the mean left as it is": bgr - mean / 255,
         "the mean is subtracted before pixels are multiplied by 255": 255 * (bgr - mean),
         "pixels are divided by 255; multiplied was asked": bgr / 255 - mean,
         "the mean is not subtracted": 255 * bgr,

@@ -154,8 +154,8 @@ class RemembersTheField:
         (lambda x: (field_forwards(x), 1), "must be one whole number, and is a tuple"),
         (field_in_place, "changes what it was given"),
         (field_of_a_network_with_something, "returns nothing"),
-        (RemembersTheField, "another one"),
-        (lambda x: field_forwards(x) + 0.5, "another one"),
+        (RemembersTheField, "not that of these layers"),
+        (lambda x: field_forwards(x) + 0.5, "not that of these layers"),
     ],
 )
 def test_wrong_fields(answer, said):

@@ -229,7 +229,7 @@ def caffe_by_a_negative_step(image):
         (lambda x: 255 * x.flip(1) - CAFFE.flip(1), "the mean is in the order RGB"),
         (lambda x: (255 * x - CAFFE).flip(1), "the mean is in the order RGB"),  # flipped too late
         (lambda x: x.flip(1) - CAFFE, "not multiplied by 255"),
-        (lambda x: x.flip(1) - CAFFE / 255, "it is all divided by 255"),
+        (lambda x: x.flip(1) - CAFFE / 255, "all is divided by 255"),
         (lambda x: 255 * (x.flip(1) - CAFFE), "subtracted before pixels are multiplied"),
         (lambda x: x.flip(1) / 255 - CAFFE, "pixels are divided by 255"),
         (lambda x: 255 * x.flip(1), "the mean is not subtracted"),
@@ -387,6 +387,7 @@ def one_mean(x):
         (lambda x: variation(x.mul_(1)) + 0 * x.copy_(down(x).sum().expand_as(x)).sum(), "changes what it was given"),
         (remembering(variation), "something is remembered"),
         (of_one_size(variation), "wrong for a larger one"),
+        (lambda x: variation(x) + 1e-6, "a plain grey image must have 0"),
         (lambda x: variation(x) + 0.1, "not the mean of the squared differences"),
     ],
 )
