@@ -4,6 +4,18 @@ What all checks share stands in `checking`; those of lessons 1 to 6 in `preproce
 `transfer` and `recipes`.
 """
 
+from nst_lessons.exercises.features import (
+    check_activation_step,
+    check_image_gradient,
+    check_most_selective,
+    check_receptive_field,
+)
+from nst_lessons.exercises.preprocessing import (
+    check_deprocess,
+    check_preprocess,
+    check_preprocess_caffe,
+    check_total_variation,
+)
 from nst_lessons.exercises.style import (
     check_gram_matrix,
     check_layer_style_loss,

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 SECONDS = 20.0  # for one check; a right answer takes a fraction of that
 CLOSE = 1e-4  # relatively, of the largest value
@@ -171,6 +172,26 @@ def time_limit(seconds: float) -> Iterator[None]:
         timer.cancel()
 
 
+class FewOperations(TorchFunctionMode):
+    """A context that allows so many of torch's operations, on tensors of any size: no loop over pixels needs so few.
+
+    Raises:
+        Mistake: with the sentence, at the first operation beyond.
+    """
+
+    def __init__(self, most: int, sentence: str) -> None:
+        super().__init__()
+        self.left, self.sentence = most, sentence
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: object, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Count, and call."""
+        self.left -= 1
+        expect(self.left >= 0, self.sentence)
+        return function(*args, **(kwargs or {}))
+
+
 class Draw:
     """Shapes and numbers for one check: always the same where a student works, others where answers are graded."""
 
@@ -221,11 +242,11 @@ def expect_scalar(value: object, what: str) -> None:
 
 def close(value: Tensor, other: Tensor | float) -> bool:
     """Whether two tensors agree, up to rounding."""
-    other = torch.as_tensor(other, dtype=value.dtype)
+    value, other = value.detach().double(), torch.as_tensor(other, dtype=torch.float64).detach()
     if value.numel() != other.numel() and value.shape != other.shape:
         return False
-    difference = (value.detach().reshape(other.shape) - other.detach()).abs().max()
-    return bool(difference <= CLOSE * other.detach().abs().max().clamp_min(1e-12))
+    difference = (value.reshape(other.shape) - other).abs().max()
+    return bool(difference <= CLOSE * other.abs().max().clamp_min(1e-12))
 
 
 def expect_value(value: Tensor, right: Tensor | float, mistakes: Mapping[str, Tensor | float], otherwise: str) -> None:
