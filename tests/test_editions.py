@@ -130,3 +130,22 @@ def test_graded_cells_have_names_of_their_own(path):
     for mark in marks:
         assert mark["schema_version"] == 3
         assert ("points" in mark) == mark["grade"]
+
+
+def said(path, change, capsys):
+    """What the checks of a lesson say of its solutions, or of its stubs."""
+    scope = {}
+    exec("import torch\nfrom nst_lessons import *\nfrom nst_lessons.exercises import *", scope)
+    for cell in read_source(path).cells:
+        if "nbgrader" in cell.metadata:
+            exec(change(cell.source), scope)
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_every_check_is_green_with_the_solutions_and_none_with_the_stubs(path, capsys):
+    checks = [cell for cell in read_source(path).cells if cell.metadata.get("nbgrader", {}).get("grade")]
+    solved, stubs = said(path, solved_source, capsys), said(path, student_source, capsys)
+    assert len(solved) == len(stubs) == len(checks)
+    assert all(line.endswith(": right.") for line in solved)
+    assert all(line.endswith(": not attempted yet.") for line in stubs)

@@ -87,9 +87,10 @@ from nst_lessons import (
     to_pil,
     total_variation,
 )
+from nst_lessons.exercises import check_deprocess, check_preprocess, check_preprocess_caffe, check_total_variation
 from nst_lessons.plots import plot_lines, show_heat_map, show_images
 from nst_lessons.visualize import layer_sensitivity
-from nst_lessons.widgets import explore_preprocessing, render_preprocessing
+from nst_lessons.widgets import explore_preprocessing, predict, render_preprocessing
 
 # %%
 photo = load_image(sample("chelsea"), size=256)
@@ -148,6 +149,7 @@ show_images(
     "and in the corners and chequered patches between them. Right: only the inner rings, then grey with faint traces.",
 )
 
+
 # %% [markdown]
 # On a photo it is harder to see, but it can be measured. **Total variation** is the mean squared difference of neighbouring
 # pixels (here of rows $r$ and columns $s$; [Mahendran and Vedaldi 2015](https://arxiv.org/abs/1412.0035)),
@@ -155,6 +157,44 @@ show_images(
 # $$\mathcal{L}_{tv}(x) = \frac{1}{n_\downarrow} \sum_{r,s} (x_{r+1,s} - x_{r,s})^2 + \frac{1}{n_\rightarrow} \sum_{r,s} (x_{r,s+1} - x_{r,s})^2 ,$$
 #
 # and false detail raises it. (You will meet it again in lesson 5, as a term of the loss.)
+
+# %% [markdown]
+# ### Exercise 1.1: total variation
+#
+# > Difficulty ★★☆ (2 of 3) · importance: high · about 10 minutes
+#
+# Write the total variation of an image as above: the mean squared difference of neighbouring pixels, downwards plus across. Each of the two means is over all the pairs of its direction. Use no loop; the image may be large.
+#
+# <details><summary>Hint 1</summary>
+#
+# Two slices of the image, one of them a row further down, hold all the pairs of neighbours at once.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `image[:, :, 1:]` has all rows but the first, `image[:, :, :-1]` all rows but the last. Which slices do the same for columns?
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# `(image[:, :, 1:] - image[:, :, :-1]).square().mean()` is the term downwards. The term across has one `:` more in each slice; add it.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "total_variation_by_hand", "solution": true}
+def total_variation_by_hand(image):
+    """(1, 3, H, W) -> a scalar: mean squared difference downwards, plus the one across."""
+    ### BEGIN SOLUTION
+    down = image[:, :, 1:] - image[:, :, :-1]
+    across = image[:, :, :, 1:] - image[:, :, :, :-1]
+    return down.square().mean() + across.square().mean()
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_total_variation", "points": 2, "solution": false}
+check_total_variation(total_variation_by_hand)
 
 # %% tags=["nbval-check-output"]
 large = load_image(sample("coffee"))
@@ -180,6 +220,15 @@ show_images(
 #
 # 0 where nothing changes, 1 where the change is as large as the features themselves: as wrong as no features at all.
 
+# %% [markdown]
+# **Predict**, and commit yourself before you run on. (Without buttons: `widths.guess = "..."`.)
+
+# %%
+widths = predict(
+    "Without antialiasing, at which width do the features of relu1_1 move furthest?",
+    ["64 pixels wide", "128 pixels wide", "256 pixels wide"],
+)
+
 # %%
 changes = {}
 for size in (64, 128, 256):
@@ -192,6 +241,10 @@ show_heat_map(
     "skipped. No layer is spared.",
     darkest=1,
 )
+
+# %%
+widths.reveal(max(changes, key=lambda name: changes[name]["relu1_1"]))
+
 
 # %% [markdown]
 # ## 3. Two conventions
@@ -210,8 +263,85 @@ show_heat_map(
 # mean,
 #
 # $$z = 255 \cdot (x_B, x_G, x_R) - (103.939, 116.779, 123.68) .$$
+
+# %% [markdown]
+# ### Exercise 1.2: torchvision's convention
 #
-# By hand, each is one line:
+# > Difficulty ★☆☆ (1 of 3) · importance: high · about 8 minutes
+#
+# Normalise an image as torchvision's networks expect it: $z_c = (x_c - \mu_c) / \sigma_c$ for each colour $c$, with ImageNet's $\mu$ and $\sigma$ from above. Leave the image that is given as it is.
+#
+# <details><summary>Hint 1</summary>
+#
+# Three numbers have to meet three channels, and channels are the second of four axes. Which axis does a tensor of the shape `(3,)` meet?
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `torch.tensor([...]).view(1, 3, 1, 1)` has one number for each channel, and PyTorch repeats it over rows and columns.
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# Make `mean` and `std` like that, in the order red, green, blue. Then `(image - mean) / std`, brackets first.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "preprocess_by_hand", "solution": true}
+def preprocess_by_hand(image):
+    """RGB (1, 3, H, W) in [0, 1] -> (image - mean) / std of each colour, of the same shape."""
+    ### BEGIN SOLUTION
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+    return (image - mean) / std
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_preprocess", "points": 1, "solution": false}
+check_preprocess(preprocess_by_hand)
+
+
+# %% [markdown]
+# ### Exercise 1.3: Caffe's convention
+#
+# > Difficulty ★☆☆ (1 of 3) · importance: medium · about 6 minutes
+#
+# Prepare the same image for a network in Caffe's convention: $z = 255 \cdot (x_B, x_G, x_R) - (103.939, 116.779, 123.68)$.
+#
+# <details><summary>Hint 1</summary>
+#
+# Three things change: the order of the channels, the scale, and the offset. Which order are the three means in?
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# A tensor cannot be sliced with `[::-1]`, but `image.flip(n)` reverses axis `n`. Which axis has the channels?
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# `255 * image.flip(1)` is from 0 to 255, blue first. Subtract the means, in the shape `(1, 3, 1, 1)`.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "caffe_by_hand", "solution": true}
+def caffe_by_hand(image):
+    """RGB (1, 3, H, W) in [0, 1] -> 255 * image in the order BGR, minus the mean; of the same shape."""
+    ### BEGIN SOLUTION
+    mean = torch.tensor([103.939, 116.779, 123.68]).view(1, 3, 1, 1)
+    return 255 * image.flip(1) - mean
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_preprocess_caffe", "points": 1, "solution": false}
+check_preprocess_caffe(caffe_by_hand)
+
+# %% [markdown]
+# Here are both, each in one line:
 
 # %% tags=["nbval-check-output"]
 mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -246,10 +376,49 @@ plot_lines(
     "to the right of 0 and blue to the left.",
 )
 
+
 # %% [markdown]
 # `deprocess` is the inverse: from a network's input back to an image. You need it whenever a method optimises the
 # *input* of a network. (In this course we optimise the *image*, and the backbone normalises inside. One place, one
 # convention, fewer mistakes.)
+
+# %% [markdown]
+# ### Exercise 1.4: the way back
+#
+# > Difficulty ★☆☆ (1 of 3) · importance: medium · about 4 minutes
+#
+# Write the inverse of exercise 2: from a network's input $z$ back to the image. What lies outside 0 to 1 is to stay there; do not clamp.
+#
+# <details><summary>Hint 1</summary>
+#
+# Solve $z = (x - \mu) / \sigma$ for $x$ on paper.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Two steps were made; undo the last one first. Which one was last?
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# Multiply by `std`, then add `mean`, both in the shape `(1, 3, 1, 1)`.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "deprocess_by_hand", "solution": true}
+def deprocess_by_hand(z):
+    """The inverse of (image - mean) / std: (1, 3, H, W) -> RGB of the same shape, not clamped."""
+    ### BEGIN SOLUTION
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+    return z * std + mean
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_deprocess", "points": 1, "solution": false}
+check_deprocess(deprocess_by_hand)
 
 # %% tags=["nbval-check-output"]
 for convention in ("torchvision", "caffe"):
@@ -293,8 +462,14 @@ show_images(
 )
 
 # %% [markdown]
-# And the damage: the relative change $\Delta^l$ of the features at five depths. Before you run the cell, guess: which
-# mistake is the most harmless, and does a mistake fade on its way through the network or grow?
+# And the damage: the relative change $\Delta^l$ of the features at five depths. Does
+# a mistake fade on its way through the network, or grow?
+
+# %% [markdown]
+# **Predict**, and commit yourself before you run on. (Without buttons: `harmless.guess = "..."`.)
+
+# %%
+harmless = predict("Which mistake is the most harmless?", list(inputs))
 
 # %%
 errors = layer_sensitivity(backbone, photo, seen, layers)
@@ -305,6 +480,9 @@ show_heat_map(
     "raises an error, not even the one that makes features hundreds of times too large.",
     darkest=1,
 )
+
+# %%
+harmless.reveal(min(errors, key=lambda mistake: max(errors[mistake].values())))
 
 # %% tags=["nbval-check-output"]
 tinted = errors["means swapped"]

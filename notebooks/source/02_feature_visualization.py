@@ -59,6 +59,12 @@ from nst_lessons import (
     style_loss,
     sweep,
 )
+from nst_lessons.exercises import (
+    check_activation_step,
+    check_image_gradient,
+    check_most_selective,
+    check_receptive_field,
+)
 from nst_lessons.plots import plot_lines, show_boxes, show_feature_maps, show_filters, show_heat_map, show_images
 from nst_lessons.visualize import (
     activation_overlay,
@@ -67,7 +73,7 @@ from nst_lessons.visualize import (
     receptive_field_box,
     selective_channels,
 )
-from nst_lessons.widgets import explore_features, render_features
+from nst_lessons.widgets import explore_features, predict, render_features
 
 # %%
 photo = load_image(sample("astronaut"), size=256)
@@ -114,6 +120,7 @@ show_filters(
     "a centre unlike the rest. The others go from light to dark in various directions, mostly in greys.",
 )
 
+
 # %% [markdown]
 # ## 2. One photo through five blocks
 #
@@ -126,6 +133,49 @@ show_filters(
 # ([Araujo, Norris and Sim 2019](https://distill.pub/2019/computing-receptive-fields/)):
 #
 # $$r_l = r_{l-1} + (k_l - 1) \, s_{l-1}, \qquad s_l = s_{l-1} \cdot \text{(2 after pooling, else 1)}, \qquad r_0 = s_0 = 1 .$$
+
+# %% [markdown]
+# ### Exercise 2.1: the receptive field
+#
+# > Difficulty ★★☆ (2 of 3) · importance: high · about 10 minutes
+#
+# Compute $r_l$ for a list of layers, by the rule above. A convolution is $3 \times 3$ with stride 1, pooling is $2 \times 2$ with stride 2, and a ReLU looks at one position only.
+#
+# <details><summary>Hint 1</summary>
+#
+# Two numbers change from layer to layer, and both begin at 1. Go through the list once.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# A layer adds $(k - 1)$ steps, and a step is as many pixels as the stride *before* that layer. What is $k - 1$ for each kind?
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# `conv`: `field += 2 * stride`. `pool`: `field += stride`, and only then `stride *= 2`. `relu`: nothing.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "receptive_field", "solution": true}
+def receptive_field(layers):
+    """A list of "conv", "relu" and "pool", the first layer first -> the side of the field, in pixels."""
+    ### BEGIN SOLUTION
+    field, stride = 1, 1
+    for layer in layers:
+        if layer == "conv":
+            field += 2 * stride
+        elif layer == "pool":
+            field += stride
+            stride *= 2
+    return field
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_receptive_field", "points": 2, "solution": false}
+check_receptive_field(receptive_field)
 
 # %% tags=["nbval-check-output"]
 features = backbone(photo, layers)
@@ -185,6 +235,7 @@ alts = {
 for layer, maps in features.items():
     show_feature_maps(maps, title=layer, caption=captions[layer], alt=alts[layer])
 
+
 # %% [markdown]
 # ## 3. The most selective channels
 #
@@ -192,6 +243,45 @@ for layer, maps in features.items():
 # everywhere, and tell us little more than how bright the picture is. A channel tells us more if it is nearly always
 # silent, and responds strongly to something special. `selective_channels` sorts by that, the peak divided by the mean,
 # here over four photos at once. Each chosen channel is then shown on the photo on which it peaks.
+
+# %% [markdown]
+# ### Exercise 2.2: the most selective channels
+#
+# > Difficulty ★★☆ (2 of 3) · importance: medium · about 12 minutes
+#
+# Find the `count` channels with the highest peak divided by their mean, both over all images and positions. Channels whose mean is not above 0 must not be chosen, so there may be fewer.
+#
+# <details><summary>Hint 1</summary>
+#
+# Which axes have to go, so that one number is left for each channel? `amax` and `mean` take several at once.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `features.amax((0, 2, 3))` has the shape `(C,)`. What is 0 / 0, and where does `argsort` put it? Choose the channels with a mean above 0 first.
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# `active = (means > 0).nonzero().flatten()` are the numbers of those channels. Sort `peaks[active] / means[active]` with `argsort(descending=True)`, and look the order up in `active`.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "most_selective", "solution": true}
+def most_selective(features, count):
+    """(B, C, H, W) -> a list of at most count channel numbers, the most selective first."""
+    ### BEGIN SOLUTION
+    peaks, means = features.amax((0, 2, 3)), features.mean((0, 2, 3))
+    active = (means > 0).nonzero().flatten()
+    ratios = peaks[active] / means[active]
+    return active[ratios.argsort(descending=True)][:count].tolist()
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_most_selective", "points": 2, "solution": false}
+check_most_selective(most_selective)
 
 # %% tags=["nbval-check-output"]
 names = ["astronaut", "chelsea", "coffee", "rocket"]
@@ -257,8 +347,7 @@ plot_lines(
 #
 # $$\Delta^l = \frac{\lVert \tilde F^l - F^l \rVert}{\lVert F^l \rVert} .$$
 #
-# As a yardstick there is a seventh row, an entirely different photo. Guess first: which change does the last layer
-# mind least?
+# As a yardstick there is a seventh row, an entirely different photo.
 
 # %%
 noise = noise_like(photo, seed=0) - 0.5
@@ -280,6 +369,12 @@ show_images(
     columns=4,
 )
 
+# %% [markdown]
+# **Predict**, and commit yourself before you run on. (Without buttons: `least.guess = "..."`.)
+
+# %%
+least = predict("Which change does the last layer mind least?", list(changed)[:-1])
+
 # %%
 show_heat_map(
     layer_sensitivity(backbone, photo, changed, layers),
@@ -288,6 +383,10 @@ show_heat_map(
     "does this layer mind most? Compare with the last row: how far away is another photo?",
     darkest=1.5,
 )
+
+# %%
+moved = layer_sensitivity(backbone, photo, changed, layers[-1:])
+least.reveal(min(list(changed)[:-1], key=lambda change: moved[change][layers[-1]]))
 
 # %% [markdown]
 # **What to see.**
@@ -306,6 +405,12 @@ show_heat_map(
 # the Gram matrix $G^l = F^l (F^l)^\top$ (which we divide by the number of positions, $M_l$), of which lesson 4 makes a
 # style. Then the same seven changes look different:
 
+# %% [markdown]
+# **Predict**, and commit yourself before you run on. (Without buttons: `forgotten.guess = "..."`.)
+
+# %%
+forgotten = predict("When positions are forgotten, which change counts least at relu5_1?", list(changed)[:-1])
+
 # %%
 grams = {layer: gram_matrix(maps) for layer, maps in features.items()}
 forgetful = {}
@@ -319,6 +424,9 @@ show_heat_map(
     "noise, darkness and missing colour are still noticed.",
     darkest=1.5,
 )
+
+# %%
+forgotten.reveal(min(list(changed)[:-1], key=lambda change: forgetful[change][layers[-1]]))
 
 # %% [markdown]
 # ## 5. The image that excites a channel most
@@ -359,6 +467,86 @@ plot_lines(
 # %% tags=["nbval-check-output"]
 extreme = (image == 0) | (image == 1)
 print(f"share of the image's values that are 0 or 1: {extreme.float().mean():.1f}")
+
+
+# %% [markdown]
+# ### Exercise 2.3: the gradient that goes to the pixels
+#
+# > Difficulty ★★☆ (2 of 3) · importance: high · about 12 minutes
+#
+# Compute the gradient of a channel's mean, $\partial \bigl( \frac{1}{M_l} \sum_j F^l_{ij} \bigr) / \partial x$, for the image alone. Leave the image as it came, and the network, too: whether it is frozen or not, its weights must neither get a gradient nor be frozen by you.
+#
+# <details><summary>Hint 1</summary>
+#
+# PyTorch follows what requires a gradient. Make a copy of the image, and let the copy require it.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `backward()` leaves a gradient on everything that requires one, weights included. `torch.autograd.grad` returns the gradient of what you name, and leaves none.
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# `pixels = image.clone().requires_grad_()`, the channel's mean as in the loop above but of `pixels`, then `torch.autograd.grad(activation, pixels)`, which is a tuple of one.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "image_gradient", "solution": true}
+def image_gradient(network, image, layer, channel):
+    """The gradient of the mean of network(image, [layer])[layer][:, channel] by the pixels: (1, 3, H, W)."""
+    ### BEGIN SOLUTION
+    pixels = image.clone().requires_grad_()
+    activation = network(pixels, [layer])[layer][:, channel].mean()
+    (gradient,) = torch.autograd.grad(activation, pixels)
+    return gradient
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_image_gradient", "points": 2, "solution": false}
+check_image_gradient(image_gradient)
+
+
+# %% [markdown]
+# ### Exercise 2.4: a step of gradient ascent
+#
+# > Difficulty ★☆☆ (1 of 3) · importance: high · about 6 minutes
+#
+# Make one step uphill, of a length that does not depend on how steep it is: $x + \eta \, g / \lVert g \rVert$, where $g$ is the gradient of exercise 3, $\eta$ is `step_size`, and $\lVert g \rVert$ is the root of the sum of all squares of $g$. Return a new image, not clamped.
+#
+# <details><summary>Hint 1</summary>
+#
+# You have the gradient from exercise 3. What has a length of 1, and points the same way?
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `gradient.norm()` is $\lVert g \rVert$, over all pixels and colours. Uphill means plus.
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# `image + step_size * gradient / gradient.norm()`, with `image` and not with the copy that requires a gradient: the new image must not remember how it was made.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "activation_step", "solution": true}
+def activation_step(network, image, layer, channel, step_size):
+    """image + step_size * g / |g|, g the gradient of the channel's mean by the pixels: (1, 3, H, W)."""
+    ### BEGIN SOLUTION
+    pixels = image.clone().requires_grad_()
+    activation = network(pixels, [layer])[layer][:, channel].mean()
+    (gradient,) = torch.autograd.grad(activation, pixels)
+    return image + step_size * gradient / gradient.norm()
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_activation_step", "points": 1, "solution": false}
+check_activation_step(activation_step)
 
 # %% [markdown]
 # Such an image excites the channel far more than our photos do, but no camera would ever see it: half of its values are
