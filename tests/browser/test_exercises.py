@@ -1,0 +1,68 @@
+"""Exercises and predictions in a real JupyterLab: what a student reads after a wrong answer, and after a right one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nst_lessons.editions import CLONED_SOURCE, read_source, solved_source, student_source
+
+pytestmark = pytest.mark.browser
+
+SETUP = "import torch\nfrom nst_lessons.exercises import *\nfrom nst_lessons.widgets import predict"
+WRONG = """def gram_matrix_by_hand(features):
+    F = features.flatten(2)
+    return F.transpose(1, 2) @ F
+
+check_gram_matrix(gram_matrix_by_hand)"""
+BROKEN = """def gram_matrix_by_hand(features):
+    rows = features.flaten(2)
+    return rows
+
+check_gram_matrix(gram_matrix_by_hand)"""
+ENDLESS = """import nst_lessons.exercises.checking as checking
+checking.SECONDS = 1
+
+def gram_matrix_by_hand(features):
+    while True:
+        pass
+
+check_gram_matrix(gram_matrix_by_hand)"""
+
+
+def exercises(lesson: str, change: Callable[[str], str]) -> list[str]:
+    """A lesson's exercises and checks, as an edition has them."""
+    (path,) = CLONED_SOURCE.glob(f"{lesson}_*.py")
+    return [change(cell.source) for cell in read_source(path).cells if "nbgrader" in cell.metadata]
+
+
+@pytest.mark.parametrize("lesson", ["01", "02"])
+def test_stubs_speak_and_solutions_are_right(open_notebook: Callable, tmp_path: Path, lesson: str) -> None:
+    stubs, solved = exercises(lesson, student_source), exercises(lesson, solved_source)
+    page = open_notebook(SETUP, *stubs, *solved, 'print("the end")')
+    page.locator(".jp-OutputArea-output", has_text="the end").wait_for()
+    text = " ".join(page.locator(".jp-OutputArea-output").all_inner_texts())
+    assert text.count(": not attempted yet.") == text.count(": right.") == len(stubs) // 2
+    assert page.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == 0
+    page.screenshot(path=tmp_path / "solved.png")
+
+
+def test_mistakes_are_named(open_notebook: Callable, tmp_path: Path) -> None:
+    page = open_notebook(SETUP, WRONG, BROKEN, ENDLESS, 'print("the end")')
+    page.locator(".jp-OutputArea-output", has_text="the end").wait_for()
+    text = " ".join(" ".join(page.locator(".jp-OutputArea-output").all_inner_texts()).split())
+    assert "it is transposed, C x C was asked" in text
+    assert "line 2, `rows = features.flaten(2)`, raises AttributeError" in text
+    assert "still at work after 1 s; is there a loop that never ends?" in text
+    assert page.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == 0
+    page.screenshot(path=tmp_path / "mistakes.png")
+
+
+def test_a_guess_is_committed_and_revealed(open_notebook: Callable, tmp_path: Path) -> None:
+    page = open_notebook(SETUP, 'guess = predict("Which is larger?", ["left", "right"])', 'guess.reveal("left")')
+    page.get_by_text("Your guess: none yet. Measured: left.").wait_for()
+    page.get_by_label("right", exact=True).check()
+    page.locator(".jp-Cell").nth(2).locator(".cm-content").click()
+    page.keyboard.press("Shift+Enter")
+    page.get_by_text("Your guess: right. Measured: left.").wait_for()
+    page.screenshot(path=tmp_path / "revealed.png")
