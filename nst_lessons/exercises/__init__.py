@@ -4,9 +4,11 @@ What all checks share stands in `checking`; those of lessons 1 to 6 in `preproce
 `transfer` and `recipes`.
 """
 
+from nst_lessons.exercises.recipes import check_balance, check_convert_weight
 from nst_lessons.exercises.style import (
     check_gram_matrix,
     check_layer_style_loss,
     check_shuffle_positions,
     check_style_loss,
 )
+from nst_lessons.exercises.style_reconstruction import check_style_reconstruction
