@@ -16,9 +16,11 @@ from nst_lessons.exercises.preprocessing import (
     check_preprocess_caffe,
     check_total_variation,
 )
+from nst_lessons.exercises.recipes import check_balance, check_convert_weight
 from nst_lessons.exercises.style import (
     check_gram_matrix,
     check_layer_style_loss,
     check_shuffle_positions,
     check_style_loss,
 )
+from nst_lessons.exercises.style_reconstruction import check_style_reconstruction

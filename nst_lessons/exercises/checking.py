@@ -7,23 +7,38 @@ Where nbgrader grades, a check raises; where a student works, it only speaks.
 
 from __future__ import annotations
 
-import _thread
+import dis
 import inspect
+import linecache
 import os
 import random
-import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Timer
+from functools import partial
+from textwrap import shorten
+from types import TracebackType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from nst_lessons.exercises.time_limit import TimeLimit, TimeOver
+
 SECONDS = 20.0  # for one check; a right answer takes a fraction of that
 CLOSE = 1e-4  # relatively, of the largest value
+
+DRAWS = "the function draws from {}'s global random numbers; the same input must give the same result"
+LEAVES = "the function calls {}, which stays so for all that comes after it"
+# {what a function has done that changes it: (how it is read, how it is set)}
+GLOBAL_STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
+    DRAWS.format("torch"): (torch.get_rng_state, torch.set_rng_state),
+    DRAWS.format("NumPy"): (np.random.get_state, np.random.set_state),
+    DRAWS.format("Python"): (random.getstate, random.setstate),
+    LEAVES.format("torch.set_grad_enabled"): (torch.is_grad_enabled, torch.set_grad_enabled),
+    LEAVES.format("torch.set_default_dtype"): (torch.get_default_dtype, torch.set_default_dtype),
+}
 
 
 class Mistake(Exception):
@@ -61,16 +76,15 @@ class Check:
         """What the check finds, without a word."""
         if not callable(function):
             return Verdict(False, True, f"{self.title}: give the check your function itself, without calling it.")
-        state = torch.random.get_rng_state()
         try:
-            with time_limit(SECONDS):
+            with torch.enable_grad():
                 self.examine(Answer(function), Draw(self.title))
         except NotImplementedError:
-            return Verdict(False, False, f"{self.title}: not attempted yet.")
+            return Verdict(False, False, f"{self.title}: not attempted yet; it still raises NotImplementedError.")
         except Mistake as mistake:
             return Verdict(False, True, f"{self.title}: {mistake}{'' if str(mistake).endswith('?') else '.'}")
-        finally:
-            torch.random.set_rng_state(state)
+        except Exception as error:  # from a tensor on another device, an object that cannot be compared, ...
+            return Verdict(False, True, f"{self.title}: the check cannot work with what comes back, {in_words(error)}.")
         return Verdict(True, True, f"{self.title}: right.")
 
 
@@ -89,87 +103,107 @@ class Answer:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
+        self.limit = TimeLimit(SECONDS)
 
     def __call__(self, *inputs: Any) -> Any:
         """Call it.
 
         Raises:
-            Mistake: when it raises an error, returns nothing, changes what it was given, or draws random numbers.
+            Mistake: when it raises an error, never ends, returns nothing, or changes what it was given or what belongs
+                to all, such as the random numbers; those are as before afterwards.
             NotImplementedError: when it is not written yet.
         """
-        before, state = [copy_of(value) for value in inputs], torch.random.get_rng_state()
+        before, state = list(map(copy_of, inputs)), {what: get() for what, (get, _) in GLOBAL_STATE.items()}
         try:
-            value = self.function(*inputs)
-        except (Mistake, NotImplementedError):
+            with self.limit:
+                value = self.function(*inputs)
+        except (Mistake, KeyboardInterrupt):  # of what the function was given, and of Ctrl-C
             raise
-        except Exception as error:
+        except TimeOver:
+            raise Mistake(f"still at work after {self.limit.seconds:g} s; is there a loop that never ends?") from None
+        except BaseException as error:
+            if is_unwritten(error, self.function):
+                raise NotImplementedError from error
             raise Mistake(where_it_failed(error, self.function)) from error
-        if value is None:
-            raise Mistake("the function returns nothing; does it end with return?")
-        if any(not same(given, copy) for given, copy in zip(inputs, before, strict=True)):
-            raise Mistake("the function changes what it was given; work on a copy, without operations in place")
-        if not torch.equal(torch.random.get_rng_state(), state):
-            raise Mistake(
-                "the function draws from torch's global random numbers; the same input must give the same result"
-            )
+        finally:
+            changed = [what for what, (get, _) in GLOBAL_STATE.items() if not same(get(), state[what])]
+            for what in changed:
+                GLOBAL_STATE[what][1](state[what])
+        expect(value is not None, "the function returns nothing; does it end with return?")
+        expect(
+            all(map(same, inputs, before)),
+            "the function changes what it was given; work on a copy, without operations in place",
+        )
+        if changed:
+            raise Mistake(changed[0])
         return value
 
 
 def copy_of(value: Any) -> Any:
-    """A copy of tensors, alone, in a dict or in a list; anything else as it is."""
+    """A copy of tensors and arrays, alone, in a dict, a list or a tuple; anything else as it is."""
     if isinstance(value, Tensor):
         return value.detach().clone()
+    if isinstance(value, np.ndarray):
+        return value.copy()
     if isinstance(value, Mapping):
         return {key: copy_of(inner) for key, inner in value.items()}
-    return [copy_of(inner) for inner in value] if isinstance(value, list) else value
+    return list(map(copy_of, value)) if isinstance(value, (list, tuple)) else value
 
 
 def same(value: Any, copy: Any) -> bool:
     """Whether a value is still what its copy is."""
-    if isinstance(value, Tensor):
-        return value.shape == copy.shape and torch.equal(value.detach(), copy)
-    if isinstance(value, Mapping):
-        return value.keys() == copy.keys() and all(same(value[key], copy[key]) for key in copy)
-    if isinstance(value, list):
-        return len(value) == len(copy) and all(map(same, value, copy))
-    return True
+    if isinstance(copy, Tensor):
+        kind = isinstance(value, Tensor) and (value.shape, value.dtype)
+        return kind == (copy.shape, copy.dtype) and torch.equal(value, copy)
+    if isinstance(copy, np.ndarray):
+        return isinstance(value, np.ndarray) and value.dtype == copy.dtype and np.array_equal(value, copy)
+    if isinstance(copy, Mapping):
+        return isinstance(value, Mapping) and value.keys() == copy.keys() and all(same(value[k], copy[k]) for k in copy)
+    if isinstance(copy, (list, tuple)):
+        return isinstance(value, (list, tuple)) and len(value) == len(copy) and all(map(same, value, copy))
+    return value is copy or bool(value == copy)
 
 
-def where_it_failed(error: Exception, function: Callable[..., Any]) -> str:
+def trail(error: BaseException) -> Iterator[TracebackType]:
+    """The places that led to an error, the one where it was raised last."""
+    at = error.__traceback__
+    while at:
+        yield at
+        at = at.tb_next
+
+
+def is_own(at: TracebackType, function: Callable[..., Any]) -> bool:
+    """Whether a place is in the function's module, as all cells of a notebook are."""
+    while isinstance(function, partial):
+        function = function.func
+    return at.tb_frame.f_globals.get("__name__") == getattr(inspect.unwrap(function), "__module__", None)
+
+
+def is_unwritten(error: BaseException, function: Callable[..., Any]) -> bool:
+    """Whether an error is the NotImplementedError of the student's own ``raise``; torch has some, too."""
+    *_, at = trail(error)
+    raised = dis.opname[at.tb_frame.f_code.co_code[at.tb_lasti]] == "RAISE_VARARGS"
+    return isinstance(error, NotImplementedError) and raised and is_own(at, function)
+
+
+def where_it_failed(error: BaseException, function: Callable[..., Any]) -> str:
     """An error, with the last line of the student's own code that led to it."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if code and frame.filename == code.co_filename]
-    message = str(error).strip().splitlines()[0] if str(error).strip() else "no details"
-    place = f"line {own[-1].lineno}, `{own[-1].line}`, raises " if own else "the function raises "
-    return f"{place}{type(error).__name__}: {message.rstrip('.')}"
+    place = "the function raises"
+    for at in trail(error):
+        if is_own(at, function):
+            file, scope = at.tb_frame.f_code.co_filename, at.tb_frame.f_globals
+            line = shorten(linecache.getline(file, at.tb_lineno, scope), 100)
+            place = f"line {at.tb_lineno}, `{line}`, raises" if line else f"line {at.tb_lineno} raises"
+    return f"{place} {in_words(error)}"
 
 
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Interrupt what runs for too long.
-
-    Raises:
-        Mistake: when the time is over.
-    """
-    over = False
-
-    def interrupt() -> None:
-        nonlocal over
-        over = True
-        _thread.interrupt_main()
-
-    timer = Timer(seconds, interrupt)
-    timer.daemon = True
-    timer.start()
+def in_words(error: BaseException) -> str:
+    """An error's class and the first line of its message."""
     try:
-        yield
-    except KeyboardInterrupt:
-        if not over:
-            raise
-        raise Mistake(f"still at work after {seconds:g} s; is there a loop that never ends?") from None
-    finally:
-        timer.cancel()
+        lines = str(error).strip().splitlines()
+    except Exception:
+        lines = []
+    return f"{type(error).__name__}: {shorten(lines[0], 200).rstrip('.') if lines else 'no details'}"
 
 
 class FewOperations(TorchFunctionMode):
@@ -236,7 +270,8 @@ def expect_shape(value: object, shape: tuple[int, ...], what: str) -> None:
 
 def expect_scalar(value: object, what: str) -> None:
     """Raise `Mistake` unless a value is a tensor with one number, of any shape."""
-    expect(isinstance(value, Tensor), f"{what} must be a tensor, so that its gradient can be followed")
+    kind = type(value).__name__
+    expect(isinstance(value, Tensor), f"{what} must be a tensor, so that its gradient can be followed, and is a {kind}")
     expect(value.numel() == 1, f"{what} must be one number, and has the shape {tuple(value.shape)}")  # type: ignore[attr-defined]
 
 
@@ -259,30 +294,48 @@ def expect_value(value: Tensor, right: Tensor | float, mistakes: Mapping[str, Te
     """
     if close(value, right):
         return
-    raise Mistake(next((sentence for sentence, wrong in mistakes.items() if close(value, wrong)), otherwise))
+    sentences = [sentence for sentence, wrong in mistakes.items() if close(value, wrong)]
+    coarse = f"the result is {value.dtype}, which rounds too much; use float32 or float64"
+    expect(bool(sentences) or value.dtype in (torch.float32, torch.float64), coarse)
+    raise Mistake(sentences[0] if sentences else otherwise)
+
+
+def expect_function(answer: Answer, inputs: tuple[Any, ...], others: tuple[Any, ...]) -> None:
+    """Raise `Mistake` when a second call with the inputs gives something else, or when other inputs give the same.
+
+    Both are for what comes back as a tensor; the inputs' shapes are the others'.
+    """
+    first, again, other = answer(*inputs), answer(*inputs), answer(*others)
+    if isinstance(first, Tensor) and isinstance(again, Tensor) and isinstance(other, Tensor):
+        expect(close(again, first), "the second call gives another value than the first: something is remembered")
+        expect(
+            not close(other, first),
+            "two different inputs give the same result: is it computed from the arguments, or from a variable of the "
+            "notebook, or remembered from an earlier call?",
+        )
 
 
 def expect_gradient(loss: Callable[[Tensor], Tensor], at: Tensor) -> None:
-    """Raise `Mistake` unless a loss has the gradient that finite differences give, at three places of a tensor.
+    """Raise `Mistake` unless a loss has the gradient that finite differences give, in two directions from a tensor.
 
-    `at` is float64; the loss is the student's function of it, a scalar.
+    `at` is float64; the loss is the student's function of it, a scalar, and may be float32.
     """
     variable = at.detach().clone().requires_grad_()
     value = loss(variable)
     detached = "no gradient reaches the input: something is detached, or taken out of torch with .item() or numpy"
     expect(isinstance(value, Tensor) and value.requires_grad, detached)
-    (gradient,) = torch.autograd.grad(value.sum(), variable, allow_unused=True)
+    try:
+        (gradient,) = torch.autograd.grad(value.sum(), variable, allow_unused=True)
+    except RuntimeError as error:
+        raise Mistake(f"the gradient cannot be computed, {in_words(error)}") from error
     expect(gradient is not None, detached)
-    flat, step = at.detach().flatten(), 1e-5
-    for place in (0, flat.numel() // 2, flat.numel() - 1):
-        moved = []
-        for sign in (1, -1):
-            there = flat.clone()
-            there[place] += sign * step
-            moved.append(float(loss(there.view_as(at)).sum()))
-        slope = (moved[0] - moved[1]) / (2 * step)
-        found = float(gradient.flatten()[place])
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(2):
+        step = at.detach().square().mean().sqrt() * (1e-5 if value.dtype == torch.float64 else 1e-2)
+        direction = torch.randn(at.shape, generator=generator, dtype=torch.float64)
+        there, back = (float(loss(at.detach() + sign * step * direction).sum()) for sign in (1, -1))
+        slope, found = (there - back) / (2 * float(step)), float((gradient * direction).sum())
         expect(
-            abs(found - slope) <= 1e-3 * max(abs(slope), 1e-3),
+            abs(found - slope) <= 0.02 * max(float(gradient.norm()), 1e-6),
             f"the gradient is {found:.4g} where finite differences of the value give {slope:.4g}; is a part detached?",
         )

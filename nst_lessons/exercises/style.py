@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from nst_lessons.exercises.checking import (
     close,
     exercise,
     expect,
+    expect_function,
     expect_gradient,
     expect_scalar,
     expect_shape,
@@ -37,21 +40,18 @@ def check_gram_matrix(gram_matrix: Answer, draw: Draw) -> None:
         expect(False, f"the matrix is {side}x{side}: it is transposed, C x C was asked, here {channels}x{channels}")
     if isinstance(G, Tensor) and G.shape == (channels, channels):
         expect(False, f"the matrix has no batch: the shape (1, {channels}, {channels}) was asked")
+    expect_function(gram_matrix, (features,), (features.flip(1) + 1,))
     expect_shape(G, (1, channels, channels), "the Gram matrix")
     expect_value(
         G,
         right,
-        {
-            "it is not divided by the number of positions, H W": right * height * width,
-            "it is divided by the number of channels too; H W was asked": right / channels,
-            "it is divided by the number of channels instead of H W": right * height * width / channels,
-            "it is divided by the height only; H W was asked": right * width,
-            "it is divided by the width only; H W was asked": right * height,
-            "the sign is wrong": -right,
-            "the means are taken off first: that is a covariance": covariance(features),
-            "it is the root of the Gram matrix": right.clamp_min(0).sqrt(),
-        },
+        wrong_grams(features),
         "the values are not those of F F^T / (H W); does each channel's row hold all of its positions?",
+    )
+    signed = features - 0.5
+    expect(
+        close(gram_matrix(signed), reference_gram(signed)),
+        "features below 0 are cut off, or their sign is lost; they count as they are",
     )
     batch = draw.features(3)
     several = gram_matrix(batch)
@@ -66,6 +66,24 @@ def check_gram_matrix(gram_matrix: Answer, draw: Draw) -> None:
         "the items of a batch mix: each must have the matrix that it has alone",
     )
     expect_gradient(lambda x: (gram_matrix(x) * right).sum(), features)
+
+
+def wrong_grams(features: Tensor) -> dict[str, Tensor | float]:
+    """``{sentence: what comes out with this mistake}`` of a Gram matrix."""
+    right, (channels, height, width) = reference_gram(features), features.shape[1:]
+    return {
+        "it is not divided by the number of positions, H W": right * height * width,
+        "it is divided by the number of channels too; H W was asked": right / channels,
+        "it is divided by the number of channels instead of H W": right * height * width / channels,
+        "it is divided by the height only; H W was asked": right * width,
+        "it is divided by the width only; H W was asked": right * height,
+        "it is divided by H W twice": right / (height * width),
+        "the sign is wrong": -right,
+        "the means are taken off first: that is a covariance": covariance(features),
+        "it is the root of the Gram matrix": right.clamp_min(0).sqrt(),
+        "only the upper half is there; a Gram matrix is symmetric": right.triu(),
+        "only the diagonal is there; each channel is multiplied with every other, too": diagonal(right).diag_embed(),
+    }
 
 
 def covariance(features: Tensor) -> Tensor:
@@ -86,14 +104,17 @@ def check_shuffle_positions(shuffle_positions: Answer, draw: Draw) -> None:
     expect_shape(shuffled, tuple(features.shape), "the result")
     rows = features.flatten(2)
     right = rows[..., order].view_as(features)
-    expect(
-        not close(shuffled, rows[..., order.argsort()].view_as(features)) or close(shuffled, right),
-        "the order is applied the other way round: what stood at order[0] must come first",
-    )
     if not close(shuffled, right):
-        kept = all(
-            torch.equal(a.sort().values, b.sort().values) for a, b in zip(shuffled[0].flatten(1), rows[0], strict=True)
-        )
+        by_columns = features.mT.flatten(2)[..., order]
+        for sentence, wrong in {
+            "the order is applied the other way round: what stood at order[0] must come first": rows[
+                ..., order.argsort()
+            ],
+            "the positions are counted column by column; row by row was asked": by_columns,
+            "the positions are read and put back column by column; row by row was asked": in_columns(by_columns, right),
+        }.items():
+            expect(not close(shuffled, wrong.reshape(features.shape)), sentence)
+        kept = close(shuffled.flatten(2).sort().values, rows.sort().values)
         expect(kept, "the channels' values are not the same as before: positions are moved, and nothing else")
         expect(
             close(reference_gram(shuffled), reference_gram(features)),
@@ -104,6 +125,11 @@ def check_shuffle_positions(shuffle_positions: Answer, draw: Draw) -> None:
     expect(close(shuffle_positions(features, unchanged), features), "the order 0, 1, 2, ... must change nothing")
 
 
+def in_columns(rows: Tensor, like: Tensor) -> Tensor:
+    """Rows of positions ``(1, C, H W)``, put into columns."""
+    return rows.view_as(like.mT).mT
+
+
 @exercise("Style loss of one layer")
 def check_layer_style_loss(layer_style_loss: Answer, draw: Draw) -> None:
     """``layer_style_loss(gram, target)``: ``|G - A|^2 / |A|^2``, for Gram matrices ``(1, C, C)``; a scalar."""
@@ -111,27 +137,43 @@ def check_layer_style_loss(layer_style_loss: Answer, draw: Draw) -> None:
     G, A = (plain_gram(torch.randn(1, channels, 40, 2, generator=draw.generator).double()) for _ in range(2))
     loss = layer_style_loss(G, A)
     expect_scalar(loss, "the loss")
-    squares, norm = (G - A).square(), A.square().sum()
-    expect_value(
-        loss,
-        relative_error(G, A),
-        {
-            "the square is missing: differences are taken as they are": (G - A).sum() / norm,
-            "the square is missing: absolute differences are summed": (G - A).abs().sum() / norm,
-            "it is not divided by the target's |A|^2": squares.sum(),
-            "it is divided by |A|, without the square": squares.sum() / norm.sqrt(),
-            "the root of the loss was not asked": (squares.sum() / norm).sqrt(),
-            "it is divided by |G|^2 instead of the target's |A|^2": squares.sum() / G.square().sum(),
-            "it is the mean of the squares; their sum by |A|^2 was asked": squares.mean(),
-            "it is divided by the number of entries too": squares.mean() / norm,
-            "the sign is wrong": -squares.sum() / norm,
-            "there is a factor of 1/2 too many": squares.sum() / norm / 2,
-        },
-        "the value is not |G - A|^2 / |A|^2",
-    )
+    expect_function(layer_style_loss, (G, A), (2 * A, A))
+    expect_value(loss, relative_error(G, A), wrong_layer_losses(G, A), "the value is not |G - A|^2 / |A|^2")
     expect(float(layer_style_loss(A, A).abs()) < 1e-9, "equal matrices must have a loss of 0")
     expect(close(layer_style_loss(scale * G, scale * A), loss), "a larger scale of both must not change the loss")
     expect_gradient(lambda x: layer_style_loss(x, A), G)
+
+
+def wrong_layer_losses(G: Tensor, A: Tensor) -> dict[str, Tensor | float]:
+    """``{sentence: what comes out with this mistake}`` of the style loss of one layer."""
+    difference, channels = G - A, G.shape[1]
+    squares, norm = difference.square(), A.square().sum()
+    return {
+        "the square is missing: differences are taken as they are": difference.sum() / norm,
+        "the square is missing: absolute differences are summed": difference.abs().sum() / norm,
+        "it is not divided by the target's |A|^2": squares.sum(),
+        "it is divided by |A|, without the square": squares.sum() / norm.sqrt(),
+        "the root of the loss was not asked": (squares.sum() / norm).sqrt(),
+        "it is divided by |G|^2 instead of the target's |A|^2": squares.sum() / G.square().sum(),
+        "it is the mean of the squares; their sum by |A|^2 was asked": squares.mean(),
+        "it is divided by the number of entries too": squares.mean() / norm,
+        "the sign is wrong": -squares.sum() / norm,
+        "there is a factor of 1/2 too many": squares.sum() / norm / 2,
+        "the square is missing above and below: |G - A| and |A| are summed": difference.abs().sum() / A.abs().sum(),
+        "the sums are squared; square each entry, then sum": difference.sum().square() / A.sum().square(),
+        "the squares' difference is taken; the difference's square was asked": (G.square() - A.square()).sum() / norm,
+        "@ multiplies matrices; each entry must be squared by itself": (difference @ difference).sum() / (A @ A).sum(),
+        "only the diagonal counts; all entries were asked": relative_error(diagonal(G), diagonal(A)),
+        "each entry is divided by its own target; divide the sum by |A|^2": (difference / A).square().sum(),
+        "each entry is divided by its own target, and the mean is taken": (difference / A).square().mean(),
+        "this is the paper's 1 / (4 N^2); ours is divided by the target's |A|^2 instead": squares.sum()
+        / (4 * channels**2),
+    }
+
+
+def diagonal(G: Tensor) -> Tensor:
+    """The mean square of each channel."""
+    return G.diagonal(dim1=1, dim2=2)
 
 
 @exercise("Weighted style loss")
@@ -140,40 +182,59 @@ def check_style_loss(style_loss: Answer, draw: Draw) -> None:
 
     Only the layers of `weights` count; `grams` and `targets` may have more.
     """
-    names = ["relu1_1", "relu2_1", "relu3_1"]
+    first, second, third = names = ["relu1_1", "relu2_1", "relu3_1"]
     grams = {name: random_gram(draw) for name in names}
-    targets = {name: random_gram_like(grams[name], draw) for name in names}
-    weights = {names[0]: draw.number(), names[1]: draw.number(3.5, 6.0)}
+    targets = {name: random_gram_like(grams[name], draw) for name in reversed(names)}
+    weights = {first: draw.number(), second: draw.number(3.5, 6.0)}
     loss = style_loss(grams, targets, weights)
     expect_scalar(loss, "the loss")
+    others = {name: gram + 1 for name, gram in grams.items()}
+    expect_function(style_loss, (grams, targets, weights), (others, targets, weights))
     each = {name: relative_error(grams[name], targets[name]) for name in names}
-    right = torch.stack([weight * each[name] for name, weight in weights.items()]).sum()
-    whole = sum(weights.values())
-    plain = torch.stack([each[name] for name in weights])
     expect_value(
         loss,
-        right,
+        weighted(each, weights),
         {
-            "the weights are left out": plain.sum(),
-            "the weights are left out, and the mean is taken": plain.mean(),
-            "it is divided by the sum of the weights": right / whole,
-            "it is divided by the number of layers": right / len(weights),
-            "layers without a weight count too; only those of the weights are asked": right + each[names[2]],
-            "each layer has the weight of the other": weights[names[1]] * each[names[0]]
-            + weights[names[0]] * each[names[1]],
-            "the weights are squared": torch.stack([weight**2 * each[name] for name, weight in weights.items()]).sum(),
-            "only the last layer counts: does the sum begin anew in the loop?": weights[names[1]] * each[names[1]],
-            "only the first layer counts: does the function return within the loop?": weights[names[0]]
-            * each[names[0]],
+            **wrong_sums(each, weights),
+            "layers without a weight count too; only those of the weights are asked": weighted(each, {third: 1.0})
+            + weighted(each, weights),
+            "it is divided by |G|^2 instead of the target's |A|^2": weighted(
+                {name: relative_error(targets[name], grams[name]) for name in names}, weights
+            ),
+            "a layer's loss is not divided by its target's |A|^2": weighted(
+                {name: (grams[name] - targets[name]).square().sum() for name in names}, weights
+            ),
         },
         "the value is not the weighted sum of the layers' losses",
     )
-    expect(
-        close(style_loss(grams, targets, weights), loss),
-        "the second call gives another value than the first: something is remembered",
-    )
     expect(float(style_loss(targets, targets, weights).abs()) < 1e-9, "equal matrices must have a loss of 0")
-    expect_gradient(lambda x: style_loss({**grams, names[1]: x}, targets, weights), grams[names[1]])
+    expect_gradient(lambda x: style_loss({**grams, first: x}, targets, weights), grams[first])
+    expect_gradient(lambda x: style_loss({**grams, second: x}, targets, weights), grams[second])
+
+
+def wrong_sums(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> dict[str, Tensor | float]:
+    """``{sentence: what comes out with this mistake}`` of the weighted sum of two layers' losses."""
+    (first, u), (second, v) = weights.items()
+    right, plain = weighted(losses, weights), losses[first] + losses[second]
+    return {
+        "the weights are left out": plain,
+        "the weights are left out, and the mean is taken": plain / 2,
+        "it is divided by the sum of the weights": right / (u + v),
+        "it is divided by the number of layers": right / 2,
+        "each layer has the weight of the other": weighted(losses, {first: v, second: u}),
+        "all layers have the weight of the last one": plain * v,
+        "the weights are squared": weighted(losses, {first: u**2, second: v**2}),
+        "the sum of the weights is multiplied by that of the losses; each layer has a weight of its own": plain
+        * (u + v),
+        "only the last layer counts: does the sum begin anew in the loop?": v * losses[second],
+        "only the first layer counts: does the function return within the loop?": u * losses[first],
+        "the root of the loss was not asked": right.sqrt(),
+    }
+
+
+def weighted(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """The weighted sum of those losses that have a weight."""
+    return torch.stack([weight * losses[name] for name, weight in weights.items()]).sum()
 
 
 def random_gram(draw: Draw) -> Tensor:
