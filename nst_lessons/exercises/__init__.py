@@ -4,9 +4,17 @@ What all checks share stands in `checking`; those of lessons 1 to 6 in `preproce
 `transfer` and `recipes`.
 """
 
+from nst_lessons.exercises.content import (
+    check_content_loss,
+    check_gradient_to_the_image,
+    check_reconstruction,
+    check_training_step,
+)
 from nst_lessons.exercises.style import (
     check_gram_matrix,
     check_layer_style_loss,
     check_shuffle_positions,
     check_style_loss,
 )
+from nst_lessons.exercises.transfer import check_style_transfer, check_sweep, check_total_cost
+from nst_lessons.exercises.transfer_loss import check_transfer_loss

@@ -1,0 +1,179 @@
+"""What a check watches where a network is at work: the images that it is shown, and what becomes of its weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nst_lessons.exercises.checking import Draw, expect, expect_shape
+from nst_lessons.network import Backbone
+
+NEAR = 0.02  # of an image's range: a search that begins this close begins there
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One image that a network was shown, the layers that were asked for, and whether a gradient was to follow."""
+
+    image: Tensor
+    layers: tuple[str, ...]
+    searching: bool
+
+
+class WatchedNetwork(Backbone):
+    """A tiny frozen network with random weights that notes what it is shown.
+
+    Args:
+        draw: gives the weights.
+        blocks: with the default, a deep layer has far fewer values than the image: another image can match it.
+
+    Attributes:
+        passes: the images it has been shown, with the layers asked for.
+        gradients: whether they add up from pass to pass.
+    """
+
+    def __init__(self, draw: Draw, blocks: Sequence[Sequence[int]] = ((4, 4), (6, 6))) -> None:
+        with torch.random.fork_rng(devices=[]):
+            super().__init__(blocks)
+        for weights in self.requires_grad_(False).eval().parameters():
+            scale = math.sqrt(2 / weights[0].numel()) if weights.ndim > 1 else 0.1
+            weights.copy_(scale * torch.randn(weights.shape, generator=draw.generator))
+        self.passes: list[Pass] = []
+        self.gradients = GradientWatch()
+
+    def forward(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        """The features, see `Backbone`."""
+        features = super().forward(image, layers)
+        searching = image.requires_grad and torch.is_grad_enabled()
+        self.passes.append(Pass(image.detach().clone(), tuple(features), searching))
+        if searching:
+            self.gradients.begin(image)
+        return features
+
+    def features_of(self, image: Tensor, layer: str) -> Tensor:
+        """One layer's features, unnoticed."""
+        return super().forward(image, [layer])[layer]
+
+    @property
+    def searches(self) -> list[Pass]:
+        """The passes that a gradient was to follow."""
+        return [each for each in self.passes if each.searching]
+
+
+class GradientWatch:
+    """Notices when an image's ``.grad`` is not emptied between two passes of a network."""
+
+    def __init__(self) -> None:
+        self.leaf: Tensor | None = None
+        self.arrived: Tensor | None = None
+        self.first_since_the_pass = False
+        self.added_up = False
+
+    def begin(self, image: Tensor) -> None:
+        """A pass of this image begins."""
+        self.first_since_the_pass = True
+        leaf = leaf_of(image)
+        if leaf is not None and leaf is not self.leaf:
+            self.leaf = leaf
+            leaf.register_hook(self.note)
+            leaf.register_post_accumulate_grad_hook(self.compare)
+
+    def note(self, gradient: Tensor) -> None:
+        """A gradient arrives at the image, and is about to be added to its ``.grad``."""
+        self.arrived = gradient.clone()
+
+    def compare(self, leaf: Tensor) -> None:
+        """It has been added: to nothing, if ``.grad`` was emptied."""
+        # Two terms may be followed by one .backward() each: only the first can tell.
+        if self.first_since_the_pass and leaf.grad is not None and self.arrived is not None:
+            self.added_up |= not torch.equal(leaf.grad, self.arrived)
+        self.first_since_the_pass = False
+
+
+def leaf_of(image: Tensor) -> Tensor | None:
+    """The tensor whose ``.grad`` an image's gradient ends in, through a clamp or the like; None where there is none."""
+    if image.is_leaf:
+        return image if image.requires_grad else None
+    node = image.grad_fn
+    while node is not None and not hasattr(node, "variable"):
+        node = node.next_functions[0][0] if node.next_functions else None
+    leaf: Tensor | None = getattr(node, "variable", None)
+    return leaf
+
+
+@contextmanager
+def left_alone(network: Backbone) -> Iterator[None]:
+    """Watch that a network is the same afterwards.
+
+    Raises:
+        Mistake: when its weights have changed, have got a gradient, or ask for one otherwise than before.
+    """
+    before = [(weights.detach().clone(), weights.requires_grad) for weights in network.parameters()]
+    yield
+    after = list(network.parameters())
+    expect(
+        all(torch.equal(weights.detach(), old) for weights, (old, _) in zip(after, before, strict=True)),
+        "the network's weights have changed: it is the image that is optimised, and never the network",
+    )
+    for weights, (_, asked) in zip(after, before, strict=True):
+        expect(asked or not weights.requires_grad, "the network is no longer frozen: its weights require gradients now")
+        expect(
+            weights.requires_grad or not asked,
+            "the network is frozen now, and was not before; a gradient with respect to the image alone needs no change",
+        )
+    expect(
+        all(weights.grad is None for weights in after),
+        "the network's weights have got a gradient: ask for the image's alone, as in torch.autograd.grad(loss, image)",
+    )
+
+
+def expect_untouched(image: Tensor, what: str) -> None:
+    """Raise `Mistake` when an image that was given has been made to ask for a gradient."""
+    expect(
+        not image.requires_grad and image.grad is None,
+        f"{what} that was given requires a gradient now; work on a copy of it, .clone().requires_grad_()",
+    )
+
+
+def expect_result(result: object, like: Tensor) -> None:
+    """Raise `Mistake` unless a result is an image of the same shape, in [0, 1], without a graph."""
+    expect_shape(result, tuple(like.shape), "the result")
+    assert isinstance(result, Tensor)
+    expect(not result.requires_grad, "the result still requires a gradient; return image.detach()")
+    expect(bool(result.isfinite().all()), "the result has values that are no numbers; is the learning rate too large?")
+    low, high = float(result.min()), float(result.max())
+    expect(
+        low >= 0 and high <= 1,
+        f"the result leaves [0, 1], with values from {low:.2f} to {high:.2f}; clamp it",
+    )
+
+
+def expect_search(network: WatchedNetwork, start: Tensor, asked: str, others: Mapping[str, Tensor]) -> None:
+    """Raise `Mistake` unless a network was shown one image after another, from the start on, each with a new gradient.
+
+    Args:
+        asked: what the start is called.
+        others: ``{name: image}`` that the search may have begun at instead.
+    """
+    searches = network.searches
+    expect(bool(searches), "no image that requires a gradient goes through the network: nothing is searched for")
+    first = searches[0].image
+    for name, image in others.items():
+        expect(not near(first, image), f"the search begins at {name}; it must begin at {asked}")
+    expect(near(first, start), f"the search begins at another image than {asked}")
+    expect(
+        len(searches) > 1,
+        "the image goes through the network only once; each step must compute its features anew. "
+        "Is the loop missing, or the return inside it?",
+    )
+    expect(not network.gradients.added_up, "gradients add up from step to step; call optimizer.zero_grad() in each one")
+
+
+def near(image: Tensor, other: Tensor) -> bool:
+    """Whether two images are almost the same."""
+    return image.shape == other.shape and bool((image - other).abs().max() <= NEAR)
