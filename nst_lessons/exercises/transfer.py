@@ -39,7 +39,9 @@ def check_total_cost(total_cost: Answer, draw: Draw) -> None:
         cost = total_cost(*terms.unbind(), *weights)
         expect_scalar(cost, "the sum")
         right = (terms * torch.tensor(weights, dtype=torch.float64)).sum()
-        expect_value(cost, right, wrong_sums(terms, *weights), "the value is not alpha L_content + beta L_style + ...")
+        expect_value(
+            cost, right, wrong_sums(terms, *weights), "the value is not alpha L_content + beta L_style + gamma L_tv"
+        )
         expect(
             close(total_cost(*terms.unbind(), *weights), right),
             "the second call gives another value than the first: something is kept",
@@ -136,6 +138,7 @@ def judge_runs(runs: Runs, start: Tensor, ratios: list[float]) -> None:
             f"run was given alpha = {alpha:.4g} and beta = {beta:.4g}, whose ratio is none of those asked",
         )
         expect(alpha == 1, f"alpha / beta is right, but alpha is {alpha:.4g}; 1 was asked")
+    expect(len(runs.weights) != 1, "run was called only once; does the function return inside the loop?")
     expect(
         len(runs.weights) == len(ratios),
         f"run was called {len(runs.weights)} times for {len(ratios)} ratios; one call for each was asked",
@@ -152,6 +155,7 @@ def judge_results(found: object, runs: Runs, ratios: list[float]) -> None:
         not set(found) > set(ratios),
         "results of an earlier sweep are still in the dict; begin each sweep with an empty one",
     )
+    expect(len(found) != 1, "the dict has only the last result; is it begun anew inside the loop?")
     expect(len(found) == len(ratios), f"the dict has {len(found)} of the {len(ratios)} results; where are the others?")
     expect(set(found) == set(ratios), "the keys of the dict are not the ratios as they were given")
     for ratio, result in found.items():

@@ -74,11 +74,35 @@ def by_two_terms(network, photo, layer, start, steps):
     return image.detach()
 
 
+def by_pairs(network, photo, layer, start, steps):
+    """The photo goes through the network beside the image, in each step."""
+    image = start.clone().requires_grad_()
+    optimizer = torch.optim.Adam([image], lr=0.02)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        F, P = network(torch.cat([image, photo]), [layer])[layer]
+        ((F - P) ** 2).sum().backward()
+        optimizer.step()
+    return image.detach().clamp(0, 1)
+
+
+def by_func(network, photo, layer, start, steps):
+    target = network(photo, [layer])
+    gradient_of = torch.func.grad(lambda x: content_loss(network(x, target), target))
+    image, momentum = start, 0
+    for _ in range(steps):
+        momentum = 0.5 * momentum + gradient_of(image)
+        image = (image - 3 * momentum).clamp(0, 1)
+    return image
+
+
 def by_the_package(network, photo, layer, start, steps):
     return reconstruct_content(network, photo, layer, start=start, steps=steps, tv=0, progress=False).image
 
 
-@pytest.mark.parametrize("answer", [by_adam, by_gradient_descent, by_lbfgs, by_sigmoid, by_two_terms, by_the_package])
+@pytest.mark.parametrize(
+    "answer", [by_adam, by_gradient_descent, by_lbfgs, by_sigmoid, by_two_terms, by_pairs, by_func, by_the_package]
+)
 def test_right_reconstructions(answer):
     assert_right(check_reconstruction, answer)
 

@@ -217,6 +217,10 @@ def exchange_weights(network, photo, painting, content_layer, style_layers, alph
     return by_hand(network, photo, painting, content_layer, style_layers, beta, alpha)
 
 
+def with_the_style_of_the_content_layer(network, photo, painting, content_layer, style_layers, alpha, beta):
+    return by_hand(network, photo, painting, content_layer, [content_layer], alpha, beta)
+
+
 def first_layer(pairs):
     for F, A, _ in pairs:
         return relative(gram(F), gram(A))
@@ -271,6 +275,19 @@ def last_layer(pairs):
             ),
             "neither divided by |A|^2 nor a mean",
         ),
+        (
+            with_terms(
+                style=lambda pairs, alpha, beta: beta * sum(((gram(F) - gram(A)) ** 2).sum() for F, A, _ in pairs) / 2
+            ),
+            "the style term is not divided by |A|^2",
+        ),
+        (
+            with_terms(
+                style=lambda pairs, alpha, beta: beta * sum(relative(gram(F), gram(F.detach())) for F, *_ in pairs)
+            ),
+            "is the painting's target computed from the image itself",
+        ),
+        (with_the_style_of_the_content_layer, "the style is taken from the content layer"),
         (with_targets_kept_outside, "their targets must be kept apart"),
         (FirstTargetForEver, "the targets are those of an earlier call"),
         (LossThatGrows, "another value at its second call"),
