@@ -1,7 +1,7 @@
 """Checks of the exercises, lesson by lesson: ``check_gram_matrix(my_function)`` answers in one sentence.
 
-What all checks share stands in `checking`; those of lessons 1 to 6 in `preprocessing`, `features`, `content`, `style`,
-`transfer` and `recipes`.
+What all checks share stands in `checking`, and in `watching` where a network is at work; those of lessons 1 to 6 in
+`preprocessing`, `features`, `content`, `style`, `transfer` (and `transfer_loss`) and `recipes`.
 """
 
 from nst_lessons.exercises.content import (

@@ -224,6 +224,8 @@ def close(value: Tensor, other: Tensor | float) -> bool:
     other = torch.as_tensor(other, dtype=value.dtype)
     if value.numel() != other.numel() and value.shape != other.shape:
         return False
+    if not other.isfinite().all():  # any value is close to infinity, relatively
+        return False
     difference = (value.detach().reshape(other.shape) - other.detach()).abs().max()
     return bool(difference <= CLOSE * other.detach().abs().max().clamp_min(1e-12))
 

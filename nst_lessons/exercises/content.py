@@ -190,6 +190,7 @@ def judge_gradient(answer: object, network: WatchedNetwork, image: Tensor, layer
     """Raise `Mistake` unless an answer is the content loss and its gradient."""
     loss, gradient = pair(answer, "the loss and the gradient, in this order")
     expect_order(gradient, loss, image, "the loss and the gradient, in this order")
+    expect(isinstance(loss, Tensor | float), f"the loss must be a number, and is a {type(loss).__name__}")
     value = torch.as_tensor(loss).detach()
     expect(value.numel() == 1, f"the loss must be one number, and has the shape {tuple(value.shape)}")
     x = image.clone().requires_grad_()

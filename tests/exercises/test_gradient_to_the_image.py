@@ -178,6 +178,7 @@ def target_of_the_image(network, x, layer, _):
             lambda *given: (gradient_by_grad(*given)[1][0, 0], gradient_by_grad(*given)[1]),
             "the loss must be one number",
         ),
+        (lambda *given: ("0.5", gradient_by_grad(*given)[1]), "the loss must be a number, and is a str"),
         (GradientThatAddsUp, "the gradient counts twice"),
         (gradient_changed(lambda g: -g), "the sign of the gradient"),
         (gradient_changed(torch.sign), "only the sign of the gradient"),

@@ -27,7 +27,7 @@ def by_gradient_descent(network, photo, layer, start, steps):
         x = image.clone().requires_grad_()
         loss = ((network(x, [layer])[layer] - P) ** 2).sum() / (P**2).sum()
         (gradient,) = torch.autograd.grad(loss, x)
-        image = (image - 10 * gradient).clamp(0, 1)
+        image = (image - 4 * gradient).clamp(0, 1)
     return image
 
 
