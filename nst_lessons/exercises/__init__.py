@@ -1,9 +1,15 @@
 """Checks of the exercises, lesson by lesson: ``check_gram_matrix(my_function)`` answers in one sentence.
 
-What all checks share stands in `checking`; those of lessons 1 to 6 in `preprocessing`, `features`, `content`, `style`,
-`transfer` and `recipes`.
+What all checks share stands in `checking`, and in `watching` where a network is at work; those of lessons 1 to 6 in
+`preprocessing`, `features`, `content`, `style`, `transfer` (and `transfer_loss`) and `recipes`.
 """
 
+from nst_lessons.exercises.content import (
+    check_content_loss,
+    check_gradient_to_the_image,
+    check_reconstruction,
+    check_training_step,
+)
 from nst_lessons.exercises.features import (
     check_activation_step,
     check_image_gradient,
@@ -24,3 +30,5 @@ from nst_lessons.exercises.style import (
     check_style_loss,
 )
 from nst_lessons.exercises.style_reconstruction import check_style_reconstruction
+from nst_lessons.exercises.transfer import check_style_transfer, check_sweep, check_total_cost
+from nst_lessons.exercises.transfer_loss import check_transfer_loss

@@ -1,0 +1,251 @@
+"""Lesson 5: the weighted sum, the sweep of its weights, and the whole transfer; its loss is in `transfer_loss`."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from nst_lessons.exercises.checking import (
+    Answer,
+    Draw,
+    close,
+    exercise,
+    expect,
+    expect_gradient,
+    expect_scalar,
+    expect_value,
+)
+from nst_lessons.exercises.transfer_loss import CONTENT_LAYER, STYLE_LAYERS, style_errors
+from nst_lessons.exercises.watching import WatchedNetwork, expect_result, expect_search, expect_untouched, left_alone
+from nst_lessons.losses import relative_error
+
+STEPS = 40  # of the transfer that is checked
+
+
+@exercise("Total cost")
+def check_total_cost(total_cost: Answer, draw: Draw) -> None:
+    """``total_cost(content, style, tv, alpha, beta, gamma)``: ``alpha L_content + beta L_style + gamma L_tv``.
+
+    The three losses are scalar tensors, and so is the sum; the weights are floats. Gatys et al. (2016), equation 7, and
+    the total variation.
+    """
+    for losses, weights in (
+        ([draw.number() for _ in range(3)], [draw.number(2, 9) for _ in range(3)]),
+        ([0.2, 0.8, 0.1], [10.0, 40.0, 0.0]),
+    ):
+        terms = torch.tensor(losses, dtype=torch.float64)
+        cost = total_cost(*terms.unbind(), *weights)
+        expect_scalar(cost, "the sum")
+        right = (terms * torch.tensor(weights, dtype=torch.float64)).sum()
+        expect_value(
+            cost, right, wrong_sums(terms, *weights), "the value is not alpha L_content + beta L_style + gamma L_tv"
+        )
+        expect(
+            close(total_cost(*terms.unbind(), *weights), right),
+            "the second call gives another value than the first: something is kept",
+        )
+        expect_gradient(lambda x, weights=weights: total_cost(*x.unbind(), *weights), terms)  # type: ignore[misc]
+
+
+def wrong_sums(terms: Tensor, alpha: float, beta: float, gamma: float) -> dict[str, Tensor | float]:
+    """``{sentence: what comes out with this mistake}`` of the weighted sum."""
+
+    def weighted(*weights: float) -> Tensor:
+        return (terms * torch.tensor(weights, dtype=terms.dtype)).sum()
+
+    right = weighted(alpha, beta, gamma)
+    return {
+        "alpha and beta are exchanged: alpha is the content's weight, beta the style's": weighted(beta, alpha, gamma),
+        "beta and gamma are exchanged: gamma is the total variation's weight": weighted(alpha, gamma, beta),
+        "the content term is missing": weighted(0, beta, gamma),
+        "the style term is missing": weighted(alpha, 0, gamma),
+        "the total variation is missing": weighted(alpha, beta, 0),
+        "the total variation is added without its weight": weighted(alpha, beta, 1),
+        "the total variation is subtracted": weighted(alpha, beta, -gamma),
+        "the weights are left out": weighted(1, 1, 1),
+        "the weights are squared": weighted(alpha**2, beta**2, gamma**2),
+        "the weighted losses are multiplied; their sum was asked": terms.prod() * alpha * beta * gamma,
+        "it is the mean of the three terms; their sum was asked": right / 3,
+        "the weights are divided by their sum; they were asked as they are": right / (alpha + beta + gamma),
+        "alpha multiplies all three terms; are there brackets too many?": weighted(alpha, alpha * beta, alpha * gamma),
+        "the weights are added to the losses; multiply": terms.sum() + alpha + beta + gamma,
+        "10 and 40 are the weights, whatever is given": weighted(10, 40, gamma),
+    }
+
+
+class Runs:
+    """The ``run`` that a sweep is given: it notes what it is called with, and gives a random image each time."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+        self.starts: list[Tensor] = []
+        self.weights: list[tuple[float, float]] = []
+        self.results: list[Tensor] = []
+
+    def __call__(self, start: Tensor, alpha: float, beta: float) -> Tensor:
+        """One run."""
+        self.starts.append(start.clone())
+        self.weights.append((float(alpha), float(beta)))
+        self.results.append(torch.rand(start.shape, generator=self.generator))
+        return self.results[-1].clone()
+
+    def result_of(self, ratio: float) -> Tensor:
+        """The result of the run with this alpha / beta."""
+        pairs = zip(self.weights, self.results, strict=True)
+        return next(result for (alpha, beta), result in pairs if math.isclose(alpha / beta, ratio))
+
+
+@exercise("Sweep of alpha / beta")
+def check_sweep(sweep: Answer, draw: Draw) -> None:
+    """``sweep(run, start, ratios) -> {ratio: result}``: one run for each ratio alpha / beta, in the order given.
+
+    ``run(start, alpha, beta)`` gives a result; alpha is 1 in each run, and each begins at the same start. Gatys et al.
+    (2016), figure 4.
+    """
+    start = draw.image()
+    for _ in range(2):
+        low, middle, high, above_1 = *sorted(10 ** draw.number(-4, -0.2) for _ in range(3)), draw.number(2, 20)
+        ratios = [high, low, above_1, middle]
+        runs, given = Runs(draw.generator), list(ratios)
+        found = sweep(runs, start, given)
+        expect(given == ratios, "the list of ratios is changed; leave it as it is")
+        judge_runs(runs, start, ratios)
+        judge_results(found, runs, ratios)
+
+
+def judge_runs(runs: Runs, start: Tensor, ratios: list[float]) -> None:
+    """Raise `Mistake` unless there was one run for each ratio, from the start, with the right weights."""
+    expect(
+        all(torch.equal(each, start) for each in runs.starts),
+        "a run begins at another image than the start, such as the result of the run before; all begin at the start",
+    )
+    for alpha, beta in runs.weights:
+        expect(
+            alpha != 0 and beta != 0, f"run was given alpha = {alpha:.4g} and beta = {beta:.4g}, which have no ratio"
+        )
+        expect(
+            not (alpha == beta and alpha in ratios),
+            "alpha and beta are both the ratio, so that alpha / beta is always 1",
+        )
+        expect(
+            not any(math.isclose(beta / alpha, ratio) for ratio in ratios),
+            "it is the wrong way round: the ratio is alpha / beta, and here it is beta / alpha",
+        )
+        expect(
+            any(math.isclose(alpha / beta, ratio) for ratio in ratios),
+            f"run was given alpha = {alpha:.4g} and beta = {beta:.4g}, whose ratio is none of those asked",
+        )
+        expect(alpha == 1, f"alpha / beta is right, but alpha is {alpha:.4g}; 1 was asked")
+    expect(len(runs.weights) != 1, "run was called only once; does the function return inside the loop?")
+    expect(
+        len(runs.weights) == len(ratios),
+        f"run was called {len(runs.weights)} times for {len(ratios)} ratios; one call for each was asked",
+    )
+    made = sorted(alpha / beta for alpha, beta in runs.weights)
+    expect(all(map(math.isclose, made, sorted(ratios))), "a ratio was run twice, and another one not at all")
+
+
+def judge_results(found: object, runs: Runs, ratios: list[float]) -> None:
+    """Raise `Mistake` unless each ratio has the result of its own run, in the order given."""
+    expect(isinstance(found, dict), f"a dict {{ratio: result}} was asked, and this is a {type(found).__name__}")
+    assert isinstance(found, dict)
+    expect(
+        not set(found) > set(ratios),
+        "results of an earlier sweep are still in the dict; begin each sweep with an empty one",
+    )
+    expect(len(found) != 1, "the dict has only the last result; is it begun anew inside the loop?")
+    expect(len(found) == len(ratios), f"the dict has {len(found)} of the {len(ratios)} results; where are the others?")
+    expect(set(found) == set(ratios), "the keys of the dict are not the ratios as they were given")
+    for ratio, result in found.items():
+        expect(isinstance(result, Tensor), "the values of the dict must be what run returns, as it is")
+        expect(torch.equal(result, runs.result_of(ratio)), "a ratio has the result of another one's run")
+    expect(list(found) == ratios, "the results are in another order than the ratios that were given")
+
+
+@exercise("Style transfer")
+def check_style_transfer(transfer: Answer, draw: Draw) -> None:
+    """``transfer(network, photo, painting, content_layer, style_layers, alpha, beta, steps) -> image``.
+
+    From the photo, any optimiser of torch makes ``alpha L_content + beta L_style`` small, see `check_transfer_loss`;
+    the result ``(1, 3, H, W)`` is in [0, 1], and the photo stays as it is. With most of the weight on the content, its
+    loss must stay below half of where the style alone drives it; with most of it on the style, the style loss must fall
+    below 60 % of the photo's. Gatys et al. (2016), section 2.3.
+    """
+    network = WatchedNetwork(draw, ((8, 8), (12, 12)))
+    photo = 0.2 + 0.6 * draw.image().round()
+    first, second = (colourful(size, draw) for size in (photo, draw.image(25, 32)))
+
+    faithful = transferred(transfer, network, photo, first, (1.0, 0.01 / style_loss(network, photo, first)))
+    content, style = losses_of(network, faithful, photo, first)
+    F, A = (network.features_of(image, CONTENT_LAYER) for image in (faithful, first))
+    expect(
+        float(relative_error(F, A)) > content / 5,
+        "the result has the painting's content; are photo and painting exchanged?",
+    )
+    free = transferred(transfer, network, photo, second, (0.01, 1 / style_loss(network, photo, second)))
+    free_content, free_style = losses_of(network, free, photo, second)
+    expect(
+        content <= 2 * free_content or free_style <= max(2 * style, 0.1),
+        "with more weight on the content there is less of it, and so with the style; are alpha and beta exchanged?",
+    )
+    drift, _ = losses_of(network, styled(network, photo, first), photo, first)
+    expect(
+        content <= drift / 2,
+        f"the content drifts to a loss of {content:.2f}, with most of the weight on it; does the content term count, "
+        "with alpha?",
+    )
+    expect(
+        free_style <= 0.6,
+        f"after {STEPS} steps with most of the weight on it, the style loss is still {free_style:.0%} of the photo's; "
+        "does the style term count, with beta, and is the learning rate large enough?",
+    )
+
+
+def style_loss(network: WatchedNetwork, image: Tensor, painting: Tensor) -> float:
+    """The mean over the style layers."""
+    return style_errors(network, image, painting).mean().item()
+
+
+def losses_of(network: WatchedNetwork, image: Tensor, photo: Tensor, painting: Tensor) -> tuple[float, float]:
+    """An image's content loss, and its style loss as a part of the photo's."""
+    F, P = (network.features_of(each, CONTENT_LAYER) for each in (image, photo))
+    style = style_loss(network, image, painting) / style_loss(network, photo, painting)
+    return relative_error(F, P).item(), style
+
+
+def colourful(like: Tensor, draw: Draw) -> Tensor:
+    """A painting of an image's size, in colours that no photo of a check has."""
+    tint = torch.tensor([1.0, 0.5, 0.2])[draw.order(3)].view(1, 3, 1, 1)
+    return 0.1 + 0.8 * tint * torch.rand(like.shape, generator=draw.generator).round()
+
+
+def styled(network: WatchedNetwork, photo: Tensor, painting: Tensor) -> Tensor:
+    """Where the style alone drives a photo."""
+    image = photo.clone().requires_grad_()
+    optimizer = torch.optim.Adam([image], lr=0.02)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        style_errors(network, image, painting).mean().backward()
+        optimizer.step()
+        image.data.clamp_(0, 1)
+    return image.detach()
+
+
+def transferred(
+    transfer: Answer, network: WatchedNetwork, photo: Tensor, painting: Tensor, weights: tuple[float, float]
+) -> Tensor:
+    """A transfer's result, an image that was searched for from the photo on."""
+    network.passes.clear()
+    with left_alone(network):
+        result = transfer(network, photo, painting, CONTENT_LAYER, list(STYLE_LAYERS), *weights, STEPS)
+    expect_untouched(photo, "the photo")
+    expect_result(result, photo)
+    assert isinstance(result, Tensor)
+    if close(result, photo):
+        expect(bool(network.searches), "the photo is returned as it is: no image is optimised")
+        expect_search(network, photo, "the photo", {"the painting": painting})
+        expect(False, "the result is still the photo, whose content loss is 0; does the style term count, with beta?")
+    expect_search(network, photo, "the photo", {"the painting": painting})
+    return result
