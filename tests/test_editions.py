@@ -134,7 +134,7 @@ def test_graded_cells_have_names_of_their_own(path):
 
 def said(path, change, capsys):
     """What the checks of a lesson say of its solutions, or of its stubs."""
-    scope = {}
+    scope = {"__name__": "__main__"}  # as in a notebook
     exec("import torch\nfrom nst_lessons import *\nfrom nst_lessons.exercises import *", scope)
     for cell in read_source(path).cells:
         if "nbgrader" in cell.metadata:

@@ -58,8 +58,14 @@ from nst_lessons import (
     sweep,
     total_variation,
 )
+from nst_lessons.exercises import (
+    check_content_loss,
+    check_gradient_to_the_image,
+    check_reconstruction,
+    check_training_step,
+)
 from nst_lessons.plots import plot_lines, plot_losses, show_heat_map, show_images
-from nst_lessons.widgets import explore_reconstructions
+from nst_lessons.widgets import explore_reconstructions, predict
 
 keep_freed_memory()
 backbone = load_backbone()
@@ -68,10 +74,11 @@ noise = noise_like(photo, seed=0)
 show_images(
     {"the photo": photo, "where we start": noise},
     title="From noise to a photo?",
-    caption="192 x 192 pixels. The noise is uniform, from a random generator with seed 0.",
+    caption="192 x 192 pixels. The noise is normal, from a random generator with seed 0.",
     alt="Left: a smiling astronaut in an orange suit in front of a flag and a model of a space shuttle, a black helmet "
     "in front of her. Right: white noise of all colours.",
 )
+
 
 # %% [markdown]
 # ## 1. The loop by hand
@@ -86,7 +93,51 @@ show_images(
 #
 # The second line is the ReLU, which passes no gradient where its input was negative. Back-propagation carries the derivative on, down to the pixels, as it would carry it to the weights in training. That is the one trick of this lesson: **the same gradient machinery, but the pixels are the parameters, and the network is frozen.**
 #
-# Our `content_loss` divides by $\sum_{i,j} (P^l_{ij})^2$ instead of by 2: 0 is a perfect match, 1 is as bad as no features at all. That makes losses of different layers comparable. 60 steps of Adam (about 2 s):
+# Our `content_loss` divides by $\sum_{i,j} (P^l_{ij})^2$ instead of by 2: 0 is a perfect match, 1 is as bad as no features at all. That makes losses of different layers comparable.
+
+# %% [markdown]
+# ### Exercise 3.1: the content loss
+#
+# > Difficulty ★☆☆ (1 of 3) · importance: high · about 5 minutes
+#
+# Write the relative distance of features $F$ from those of the photo, $P$: $\lVert F - P \rVert^2 / \lVert P \rVert^2$. Both have the shape `(1, C, H, W)`; the result is one number, as a tensor.
+#
+# <details><summary>Hint 1</summary>
+#
+# |x|^2 is a sum of squares: how many numbers are left of (1, C, H, W) after it?
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Square each difference first, then add all of them up. P gets the same treatment.
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# `((F - P) ** 2).sum()` is the upper half. The lower half is the same with P in place of F - P.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "my_content_loss", "solution": true}
+def my_content_loss(F, P):
+    """The content loss, |F - P|^2 / |P|^2: how far the features F are from the target P.
+
+    F and P have the shape (1, C, H, W). Returns a tensor with one number; 0 for equal features.
+    Gatys et al. (2016), equation 1, divided by the target's sum of squares instead of by 2.
+    """
+    ### BEGIN SOLUTION
+    squares = (F - P) ** 2
+    return squares.sum() / (P**2).sum()
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_content_loss", "points": 1, "solution": false}
+check_content_loss(my_content_loss)
+
+# %% [markdown]
+# 60 steps of Adam (about 2 s):
 
 # %% tags=["nbval-check-output"]
 target = backbone(photo, ["relu1_2"])
@@ -113,9 +164,55 @@ show_images(
     alt="Noise, the result after 60 steps, and the photo. The result is the photo with some grain left on it.",
 )
 
+
 # %% [markdown]
 # **What to see.** The photo is back, with a little grain, although the loop never compared pixels: it only compared features. At `relu1_2` the network has discarded almost nothing.
+
+# %% [markdown]
+# ### Exercise 3.2: a step of gradient descent
 #
+# > Difficulty ★★☆ (2 of 3) · importance: high · about 10 minutes
+#
+# Move the image one step downhill: $x - \eta \, \partial L / \partial x$, clamped to $[0, 1]$. `loss_fn(image)` gives the loss, a scalar; return the new image, and the loss before the step as a float. The image that you are given stays as it is.
+#
+# <details><summary>Hint 1</summary>
+#
+# The image must not change, and must not require a gradient afterwards. So what does the gradient belong to?
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Work on `x = image.clone().requires_grad_()`, compute the loss of x, and ask for the gradient of x.
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# `(gradient,) = torch.autograd.grad(loss, x)`; then step from `image`, not from x, clamp, and return the loss with `.item()`.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "training_step", "solution": true}
+def training_step(image, loss_fn, learning_rate):
+    """One step of gradient descent on the pixels: image - learning_rate * gradient, clamped to [0, 1].
+
+    The image has the shape (1, 3, H, W); loss_fn(image) gives a tensor with one number.
+    Returns the new image, without a gradient of its own, and the loss before the step, as a float.
+    The image that is given stays as it is.
+    """
+    ### BEGIN SOLUTION
+    x = image.clone().requires_grad_()
+    loss = loss_fn(x)
+    (gradient,) = torch.autograd.grad(loss, x)
+    return (image - learning_rate * gradient).clamp(0, 1), loss.item()
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_training_step", "points": 2, "solution": false}
+check_training_step(training_step)
+
+# %% [markdown]
 # ### The gradient is a picture, too
 #
 # The gradient has the shape of the image, so we can look at it: which way does the *very first* step push each pixel? Mid-grey means no change; brighter or darker, for each colour, means up or down.
@@ -136,9 +233,106 @@ show_images(
     "speckle without a picture, strongest on the left below the middle and in the corners.",
 )
 
+
 # %% [markdown]
 # **What to see.** From `relu1_2` the push already is a rough copy of the photo, outlines and colours alike. From `relu3_2` a few strong shapes show through the speckle: the badge, the neck ring, the rim of the helmet. From `relu5_2` there is no picture, only speckle, strongest on the left, below the middle. A single step from a deep layer says little; only many steps together make shapes. So expect the deep reconstructions to take longer.
+
+# %% [markdown]
+# ### Exercise 3.3: the gradient goes to the image only
 #
+# > Difficulty ★★☆ (2 of 3) · importance: high · about 10 minutes
+#
+# Compute the content loss of an image at a layer, and its gradient with respect to the image. The network stays frozen, and the target is a constant.
+#
+# <details><summary>Hint 1</summary>
+#
+# `loss.backward()` fills the .grad of everything that requires a gradient. Which call gives one gradient only?
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The features must come from a copy of the image that requires a gradient: `F = network(x, [layer])[layer]`.
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# `(gradient,) = torch.autograd.grad(loss, x)` leaves the network and the target alone, frozen or not.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "loss_and_gradient", "solution": true}
+def loss_and_gradient(network, image, layer, target):
+    """The content loss of an image at one layer, and its gradient with respect to the image alone.
+
+    network(image, [layer]) gives {layer: features}; the image has the shape (1, 3, H, W), and the target that of the
+    features. Returns the loss |F - P|^2 / |P|^2, a number, and the gradient, (1, 3, H, W).
+    The target is a constant. Image and network stay as they are: no weight gets a .grad, even if it requires one.
+    Gatys et al. (2016), equation 2 and figure 2.
+    """
+    ### BEGIN SOLUTION
+    x = image.clone().requires_grad_()
+    F = network(x, [layer])[layer]
+    loss = ((F - target) ** 2).sum() / (target**2).sum()
+    (gradient,) = torch.autograd.grad(loss, x)
+    return loss.item(), gradient
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_gradient_to_the_image", "points": 2, "solution": false}
+check_gradient_to_the_image(loss_and_gradient)
+
+
+# %% [markdown]
+# ### Exercise 3.4: a reconstruction from noise
+#
+# > Difficulty ★★☆ (2 of 3) · importance: high · about 15 minutes
+#
+# Search for an image whose features at a layer match the photo's: from the start that you are given, with any of PyTorch's optimisers. Return an image in $[0, 1]$.
+#
+# <details><summary>Hint 1</summary>
+#
+# It is the loop of section 1 as a function. What there was `noise`, `photo` and `60`?
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Before the loop: the target, a copy of the start that requires a gradient, and an optimiser of that copy. In the loop: empty the gradients, loss, backward, step.
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# The optimiser may push pixels out of range, and the image still requires a gradient: `return image.detach().clamp(0, 1)`.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "reconstruct", "solution": true}
+def reconstruct(network, photo, layer, start, steps):
+    """An image that has the photo's features at one layer, found from the start in a number of steps.
+
+    All images are (1, 3, H, W) in [0, 1], the result, too. The start is noise, and stays as it is.
+    Use any optimiser of torch, for example Adam with a learning rate of 0.02 to 0.05. The content loss must fall to
+    less than half of the start's. Gatys et al. (2016), section 2.1.
+    """
+    ### BEGIN SOLUTION
+    target = network(photo, [layer])
+    image = start.clone().requires_grad_()
+    optimizer = torch.optim.Adam([image], lr=0.03)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        content_loss(network(image, target), target).backward()
+        optimizer.step()
+    return image.detach().clamp(0, 1)
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_reconstruction", "points": 2, "solution": false}
+check_reconstruction(reconstruct)
+
+# %% [markdown]
 # ## 2. Five depths
 #
 # `reconstruct_content` is the loop above with three additions:
@@ -180,7 +374,6 @@ show_images(
     "face is cut into pieces, the wall is full of coloured specks; suit, helmet and shuttle are in place.",
 )
 
-
 # %% [markdown]
 # **What to see.** From `relu1_2` to `relu3_2` both networks give the photo back; you have to enlarge it to find differences. At `relu4_2` everything is in its place with its colours, but details have changed: the compact network smears the eyes and leaves coloured fringes along edges, the full network draws a whole face with a slightly different smile. At `relu5_2` you still recognise an astronaut in an orange suit, the helmet and the shuttle, at about the right places. The face falls apart, and the plain wall fills with patterns.
 #
@@ -189,6 +382,13 @@ show_images(
 # ### In numbers
 #
 # Two usual measures of how close an image is to another. **PSNR**, the peak signal-to-noise ratio, counts every pixel's error, in decibels: 20 dB is an error (root mean square) of a tenth of the range from black to white, 40 dB of a hundredth. **SSIM**, structural similarity ([Wang et al. 2004](https://doi.org/10.1109/TIP.2003.819861)), compares local brightness, contrast and structure: 1 is identical, 0 unrelated.
+
+# %% [markdown]
+# **Predict**, and commit yourself before you run on. (Without buttons: `half.guess = "..."`.)
+
+# %%
+half = predict("At which layer does the compact network's SSIM fall below one half?", list(results))
+
 
 # %%
 def to_array(image):
@@ -230,6 +430,9 @@ print("SSIM falls from layer to layer:      ", similarity == sorted(similarity, 
 print("relu1_2 to relu3_2 above 0.8:        ", min(similarity[:3]) > 0.8)
 print("relu5_2 below 0.3:                   ", similarity[4] < 0.3)
 print("every content loss below 0.02:       ", all(r.losses["content"] < 0.02 for r in results.values()))
+
+# %%
+half.reveal(next(layer for layer, value in zip(results, similarity, strict=True) if value < 0.5))
 
 # %% [markdown]
 # **What to see.** Both measures fall from layer to layer: SSIM slowly down to `relu3_2` and steeply after it, PSNR more evenly. The two networks' lines are close: what is lost is lost to depth, more than to the compact network's size. By PSNR `relu5_2` is only a little better than noise, although you recognise the picture at once. PSNR and SSIM ask whether each pixel is right, and that is just what a deep layer does not keep.
@@ -393,6 +596,12 @@ show_images(
 #
 # Adam first needs a learning rate, so we try four. All runs get the same loss function, the same noise, and 100 evaluations of loss and gradient. A short run comes first, so that none of them includes the warm-up (about 10 s, and as much again for the next cell):
 
+# %% [markdown]
+# **Predict**, and commit yourself before you run on. (Without buttons: `rate.guess = "..."`.)
+
+# %%
+rate = predict("Which learning rate will Adam do best with, in 100 steps?", ["0.01", "0.02", "0.05", "0.1"])
+
 # %%
 target = backbone(photo, ["relu2_2"])
 
@@ -413,6 +622,9 @@ plot_losses(
 )
 best = min(rates, key=lambda rate: rates[rate].history.totals[-1])
 print("best of the four learning rates:", best)
+
+# %%
+rate.reveal(str(best))
 
 # %%
 runs = {f"Adam, {best}": rates[best]} | sweep(

@@ -62,8 +62,9 @@ from nst_lessons import (
     total_variation,
     transfer_loss,
 )
+from nst_lessons.exercises import check_style_transfer, check_sweep, check_total_cost, check_transfer_loss
 from nst_lessons.plots import plot_lines, plot_losses, show_images
-from nst_lessons.widgets import explore_transfer
+from nst_lessons.widgets import explore_transfer, predict
 
 keep_freed_memory()
 backbone = load_backbone()
@@ -110,6 +111,47 @@ for layer, maps in content_target.items():
 for layer, gram in style_target.items():
     print(f"style,   {layer}: Gram matrix {tuple(gram.shape)}")
 
+
+# %% [markdown]
+# ### Exercise 5.1: the total loss
+#
+# > Difficulty ★☆☆ (1 of 3) · importance: medium · about 3 minutes
+#
+# Add up the three terms with their weights: $\alpha \mathcal{L}_{content} + \beta \mathcal{L}_{style} + \gamma \mathcal{L}_{tv}$.
+#
+# <details><summary>Hint 1</summary>
+#
+# With the losses 0.2, 0.8 and 0.1, and the weights 10, 40 and 0, the total is 34.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Each loss is multiplied by its own weight, and the three products are added up.
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# alpha belongs to the content, beta to the style, gamma to the total variation; leave them tensors.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "total_cost", "solution": true}
+def total_cost(content, style, tv, alpha, beta, gamma):
+    """The total loss, alpha L_content + beta L_style + gamma L_tv.
+
+    The three losses are tensors with one number each, and so is the result; the weights are floats.
+    Gatys et al. (2016), equation 7, and the total variation.
+    """
+    ### BEGIN SOLUTION
+    return alpha * content + beta * style + gamma * tv
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_total_cost", "points": 1, "solution": false}
+check_total_cost(total_cost)
+
 # %% [markdown]
 # Now the equation as code. One forward pass serves all terms, and the function returns them by name:
 
@@ -130,13 +172,23 @@ for name, term in loss_fn(photo).items():
     print(f"{name:8}{float(term):6.2f}")
 
 # %% [markdown]
-# That is the loss at the start, when the image *is* the photo. Before you run the next cell: why is the content term exactly zero? Which terms will fall, and which must rise?
+# That is the loss at the start, when the image *is* the photo. Before you run the next cell: why is the content term exactly zero?
 #
 # `optimize_image` adds the terms up and minimises the sum with L-BFGS, as in lessons 3 and 4; only the pixels change (100 steps, about 5 s):
+
+# %% [markdown]
+# **Predict**, and commit yourself before you run on. (Without buttons: `rises.guess = "..."`.)
+
+# %%
+rises = predict("Which term will be larger at the end than at the start?", ["content", "style", "tv"])
 
 # %%
 result = optimize_image(photo, loss_fn, steps=100, snapshots=[5, 10, 20, 40])
 print(f"{result.stopped}, the loss fell from {result.history.totals[0]:.1f} to {min(result.history.totals):.2f}")
+
+# %%
+first, last = result.history.losses[0], result.history.losses[-1]
+rises.reveal(max(first, key=lambda term: last[term] - first[term]))
 
 # %%
 show_images(
@@ -187,6 +239,107 @@ settings = {"content_layers": content_layers, "style_layers": style_weights, "be
 by_hand = optimize_image(photo, loss_fn, steps=3, progress=False)
 in_one_call = style_transfer(backbone, photo, painting, **settings, steps=3, progress=False)
 print("the same picture:", torch.allclose(by_hand.image, in_one_call.image, atol=0.01))
+
+
+# %% [markdown]
+# ### Exercise 5.2: the loss of a transfer
+#
+# > Difficulty ★★★ (3 of 3) · importance: high · about 20 minutes
+#
+# Return a function of the image that gives two losses by name, `{"content": ..., "style": ...}`: content at one layer; style by Gram matrices, as the mean over the style layers; both relative, and weighted by $\alpha$ and $\beta$. Compute the targets once, not at every call.
+#
+# <details><summary>Hint 1</summary>
+#
+# The function makes a function: define `loss_fn(image)` inside, and return it without calling it.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# What depends on photo and painting alone stands before `def loss_fn`, under `torch.no_grad()`; what depends on the image stands in it.
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# Targets are dicts: `P = network(photo, [content_layer])`, and A has `gram_matrix(maps)` for each style layer. Inside, `features = network(image, P | A)`, and then content_loss and style_loss of this lesson.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "my_transfer_loss", "solution": true}
+def my_transfer_loss(network, photo, painting, content_layer, style_layers, alpha, beta):
+    """The loss function of a transfer: a function of the image that gives {"content": ..., "style": ...}.
+
+    network(image, layers) gives {layer: features}; photo and painting are (1, 3, H, W) and need not have one size.
+    content: alpha |F - P|^2 / |P|^2, with the features of image and photo at the content layer.
+    style: beta times the mean over the style layers of |G - A|^2 / |A|^2, with the Gram matrices of image and painting.
+    P and A are computed once, without a gradient; each call of the loss function runs the network once.
+    Gatys et al. (2016), equation 7 and figure 2. Without total variation.
+    """
+    ### BEGIN SOLUTION
+    with torch.no_grad():
+        P = network(photo, [content_layer])
+        A = {layer: gram_matrix(maps) for layer, maps in network(painting, style_layers).items()}
+
+    def loss_fn(image):
+        features = network(image, P | A)  # the layers of both
+        return {"content": alpha * content_loss(features, P), "style": beta * style_loss(features, A)}
+
+    return loss_fn
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_transfer_loss", "points": 3, "solution": false}
+check_transfer_loss(my_transfer_loss)
+
+
+# %% [markdown]
+# ### Exercise 5.3: the whole transfer
+#
+# > Difficulty ★★☆ (2 of 3) · importance: high · about 15 minutes
+#
+# Start from the photo, minimise the loss of the exercise before for so many steps with an optimiser of your choice, and return an image in $[0, 1]$. You may use `my_transfer_loss`.
+#
+# <details><summary>Hint 1</summary>
+#
+# You have the loss function: it is what my_transfer_loss returns. What is left is lesson 3's loop.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Optimise a copy of the photo that requires a gradient. The loss function gives two terms, and backward wants one number.
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# `sum(loss_fn(image).values()).backward()` between `optimizer.zero_grad()` and `optimizer.step()`; clamp to [0, 1] after each step, and return `image.detach()`.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "transfer", "solution": true}
+def transfer(network, photo, painting, content_layer, style_layers, alpha, beta, steps):
+    """The photo's content in the painting's style: start from the photo, and make the loss of the transfer small.
+
+    All images are (1, 3, H, W) in [0, 1], the result, too, which has the photo's size. The photo stays as it is.
+    Use any optimiser of torch, for example Adam with a learning rate of 0.02. Gatys et al. (2016), section 2.3.
+    """
+    ### BEGIN SOLUTION
+    loss_fn = my_transfer_loss(network, photo, painting, content_layer, style_layers, alpha, beta)
+    image = photo.clone().requires_grad_()
+    optimizer = torch.optim.Adam([image], lr=0.02)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        sum(loss_fn(image).values()).backward()
+        optimizer.step()
+        image.data.clamp_(0, 1)
+    return image.detach()
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_style_transfer", "points": 2, "solution": false}
+check_style_transfer(transfer)
 
 # %% [markdown]
 # ## 2. How much style? The ratio $\alpha / \beta$
@@ -239,10 +392,51 @@ plot_lines(
     caption="Both losses without their weights: 0 is a perfect match, 1 as bad as no features at all.",
 )
 
+
 # %% [markdown]
 # **What to see.** At 10 the photo is hardly changed. At 1/1000 the sky is richest, with swirls and large stars, and the face dissolves into it. In between lies a range where you see both, and *which ratio in it is best is a matter of taste, not of mathematics*: each picture is better than its neighbour in one term and worse in the other. From 1/100 on, the content loss is above 1: the features are further from the photo's than no features at all would be. The face survives in outline only. The full network, with a second content layer (`relu3_1`), keeps it longer.
 #
 # **Try it.** Where do you lose the smile? Where do you stop believing that it is painted? Find your own favourite and note the two losses there. Then try another painting: does the favourite stay?
+
+# %% [markdown]
+# ### Exercise 5.4: the sweep
+#
+# > Difficulty ★☆☆ (1 of 3) · importance: medium · about 5 minutes
+#
+# Run a transfer for each ratio $\alpha / \beta$: call `run(start, alpha, beta)` with $\alpha = 1$, always from the same start, and return `{ratio: result}` in the order of the ratios.
+#
+# <details><summary>Hint 1</summary>
+#
+# alpha / beta is the ratio and alpha is 1. So what is beta?
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Fill a dict in a loop over the ratios; it keeps their order. Each run gets the start itself, not the last result.
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# `results[ratio] = run(start, 1.0, 1.0 / ratio)`, and return `results` after the loop.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "ratio_sweep", "solution": true}
+def ratio_sweep(run, start, ratios):
+    """One run for each ratio alpha / beta: {ratio: result}, in the order given.
+
+    run(start, alpha, beta) gives a result. alpha is 1 in each run, and each begins at the same start.
+    Gatys et al. (2016), figure 4.
+    """
+    ### BEGIN SOLUTION
+    return {ratio: run(start, 1.0, 1.0 / ratio) for ratio in ratios}
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_sweep", "points": 1, "solution": false}
+check_sweep(ratio_sweep)
 
 # %% [markdown]
 # ## 3. Which layer is the content?
@@ -278,6 +472,12 @@ show_images(
 #
 # So far we started from the photo. The paper starts from white noise, and one can also start from the painting. The loss is the same; only the first image differs. Figure 6 of [the paper](https://openaccess.thecvf.com/content_cvpr_2016/html/Gatys_Image_Style_Transfer_CVPR_2016_paper.html) finds that the start does not matter much. We test it with up to 500 steps for each of three starts, at 160 pixels (about 25 s; seed 0):
 
+# %% [markdown]
+# **Predict**, and commit yourself before you run on. (Without buttons: `same.guess = "..."`.)
+
+# %%
+same = predict("Will three starts lead to nearly the same picture?", ["yes", "no"])
+
 # %%
 tiny_photo, tiny_painting = resize(photo, 160), resize(painting, 200)
 starts = sweep(
@@ -305,6 +505,10 @@ plot_losses(
     title="The total loss from three starts",
     caption="On a log scale. In the end the three sums are close together; noise takes longest.",
 )
+
+# %%
+apart = (starts["photo"].image - starts["noise"].image).abs().mean()
+same.reveal("yes" if apart < 0.02 else "no")
 
 # %% [markdown]
 # **What to see.** Compare the curves first: at the end the three sums are close together. And then the pictures, which are not. From the photo, skin and suit keep their place and some of their colours. From the painting, its stars stay where they were, of its tree only a dark patch at the lower left is left, and the person is a figure of swirls. From noise everything has to be found, and the face is not. So in our test the start does matter, more than in figure 6 of the paper: the loss has several minima of about the same depth, and the start decides which of them we reach. (Our network, weights and size are not the paper's.)

@@ -170,7 +170,7 @@ WRONG_AIMS = [
         (and_then(lambda g: g / g.norm()), "divided by its length; the gradient itself"),
         (and_then(torch.abs), "without the sign"),
         (and_then(torch.sign), "only its sign"),
-        (and_then(torch.Tensor.bool), "not those of the gradient"),
+        (and_then(torch.Tensor.bool), "the result is torch.bool, which rounds too much"),
         (and_then(lambda g: g.abs().amax(1, keepdim=True)), "has the shape"),
         (lambda n, x, layer, c: x + gradient_alone(n, x, layer, c), "the image after a step"),
         (gradient_by_the_input, "by the normalised input"),

@@ -186,7 +186,7 @@ def sweep_on_the_start(run, start, ratios):
         (sweep_that_goes_on, "such as the result of the run before"),
         (sweep_that_keeps_one, "is it begun anew inside the loop"),
         (sweep_that_returns_early, "does the function return inside the loop"),
-        (sweep_that_sorts, "the list of ratios is changed"),
+        (sweep_that_sorts, "changes what it was given"),
         (sweep_with_a_first_try, "run was called 5 times for 4"),
         (SweepThatRemembers, "results of an earlier sweep"),
         (sweep_with_results_mixed_up, "the result of another one's run"),
