@@ -80,7 +80,7 @@ class Check:
             with torch.enable_grad():
                 self.examine(Answer(function), Draw(self.title))
         except NotImplementedError:
-            return Verdict(False, False, f"{self.title}: not attempted yet; it still raises NotImplementedError.")
+            return Verdict(False, False, f"{self.title}: not attempted yet.")
         except Mistake as mistake:
             return Verdict(False, True, f"{self.title}: {mistake}{'' if str(mistake).endswith('?') else '.'}")
         except Exception as error:  # from a tensor on another device, an object that cannot be compared, ...
