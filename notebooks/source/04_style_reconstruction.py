@@ -56,14 +56,22 @@ from nst_lessons import (
     style_loss,
     sweep,
 )
+from nst_lessons.exercises import (
+    check_gram_matrix,
+    check_layer_style_loss,
+    check_shuffle_positions,
+    check_style_loss,
+    check_style_reconstruction,
+)
 from nst_lessons.plots import plot_losses, show_feature_maps, show_heat_map, show_images, show_matrix
-from nst_lessons.widgets import explore_reconstructions
+from nst_lessons.widgets import explore_reconstructions, predict
 
 keep_freed_memory()
 backbone = load_backbone()
 layers = backbone.layers_by_block("relu", 1)
 SIZE = 192
 STEPS = 250
+
 
 # %% [markdown]
 # ## 1. A Gram matrix by hand
@@ -86,6 +94,43 @@ STEPS = 250
 #
 # Our `gram_matrix` divides by the number of positions, here 4, so that a small and a large picture of the same style have about the same Gram matrix. (The paper divides later, in the loss.)
 
+# %% [markdown]
+# ### Exercise 4.1: the Gram matrix
+#
+# > Difficulty ★★☆ (2 of 3) · importance: high · about 10 minutes
+#
+# Write the Gram matrix of each item of a batch, divided by the number of positions: $G^l = F^l (F^l)^\top / M_l$. `features` has the shape `(B, C, H, W)`, the result `(B, C, C)`. The items of the batch must not mix.
+#
+# <details><summary>Hint 1</summary>
+#
+# Each channel becomes one row that holds all of its positions; the batch stays in front.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `features.flatten(2)` gives `(B, C, H W)`. Which two axes does the transpose exchange?
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# `F @ F.transpose(1, 2)` multiplies every row with every row, item by item. Then divide by `F.shape[2]`.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "gram_matrix_by_hand", "solution": true}
+def gram_matrix_by_hand(features):
+    """(B, C, H, W) -> (B, C, C): F F^T / (H W), each item for itself."""
+    ### BEGIN SOLUTION
+    F = features.flatten(2)
+    return F @ F.transpose(1, 2) / F.shape[2]
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_gram_matrix", "points": 2, "solution": false}
+check_gram_matrix(gram_matrix_by_hand)
+
 # %% tags=["nbval-check-output"]
 tiny = torch.tensor([[[[1.0, 2.0], [0.0, 1.0]], [[3.0, 0.0], [1.0, 2.0]]]])  # (1, 2, 2, 2)
 by_hand = torch.tensor([[[6.0, 5.0], [5.0, 14.0]]])
@@ -98,7 +143,54 @@ assert torch.equal(gram_matrix(tiny), by_hand / 4)
 #
 # ## 2. Shuffling the positions
 #
-# The order of the terms in the sum over $k$ does not matter. So we may shuffle all positions of a painting's features, as long as all channels move together, and the Gram matrix stays the same.
+# Suppose we shuffle all positions of a painting's features, all channels alike. The features are then very different ones. And their Gram matrix?
+
+# %% [markdown]
+# **Predict**, and commit yourself before you run on. (Without buttons: `shuffle.guess = "..."`.)
+
+# %%
+shuffle = predict(
+    "What does shuffling the positions do to the Gram matrix?",
+    ["nothing", "it changes a little", "it changes as much as the features"],
+)
+
+
+# %% [markdown]
+# ### Exercise 4.2: shuffled positions
+#
+# > Difficulty ★☆☆ (1 of 3) · importance: medium · about 5 minutes
+#
+# Move the positions of features into another order, the same for all channels: what stood at `order[0]`, counted row by row, comes first.
+#
+# <details><summary>Hint 1</summary>
+#
+# Positions are easier to move when a channel is one row.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# An index picks entries along an axis: `rows[..., order]`.
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# `features.flatten(2)[..., order]`, and then back into the shape of `features`.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "shuffle_positions", "solution": true}
+def shuffle_positions(features, order):
+    """(1, C, H, W), and an order of its H W positions -> (1, C, H, W)."""
+    ### BEGIN SOLUTION
+    rows = features.flatten(2)
+    return rows[..., order].view_as(features)
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_shuffle_positions", "points": 1, "solution": false}
+check_shuffle_positions(shuffle_positions)
 
 # %% tags=["nbval-check-output"]
 painting = load_image(sample("night_swirls", size=SIZE))
@@ -118,6 +210,12 @@ gram_change = relative_change(gram_matrix(maps), gram_matrix(shuffled))
 print(f"{len(order)} positions shuffled")
 print(f"change of the features:    {feature_change:.0%}")
 print(f"change of the Gram matrix: {gram_change:.1%}")
+
+# %%
+if gram_change < feature_change / 10:
+    shuffle.reveal("nothing" if gram_change < 0.001 else "it changes a little")
+else:
+    shuffle.reveal("it changes as much as the features")
 
 # %%
 busiest = maps.mean((0, 2, 3)).argsort(descending=True)[:4].tolist()
@@ -144,7 +242,7 @@ show_matrix(
 )
 
 # %% [markdown]
-# **What to see.** Nothing of the picture survives the shuffle, and no entry of the Gram matrix changes beyond rounding. A Gram matrix does not know *where*.
+# **What to see.** Nothing of the picture survives the shuffle, and no entry of the Gram matrix changes beyond rounding: the order of the terms in the sum over $k$ does not matter. A Gram matrix does not know *where*.
 #
 # Why, then, will a reconstruction from Gram matrices show brush strokes and not just scattered dots? Because each feature already describes a whole *neighbourhood*. Shuffling the **pixels** is another matter: it destroys the neighbourhoods before the network looks at them.
 
@@ -226,8 +324,54 @@ G = F @ F.mT / F.shape[-1]
 by_hand = (4 / F.shape[-1] * (G - target) @ F).detach()
 print(f"autograd and the equation differ by {relative_change(by_hand, F.grad):.1%}")
 
+
+# %% [markdown]
+# ### Exercise 4.3: the style loss of one layer
+#
+# > Difficulty ★☆☆ (1 of 3) · importance: high · about 5 minutes
+#
+# Write the relative distance of two Gram matrices, $|G - A|^2 / |A|^2$, where $|X|^2$ is the sum of all squared entries.
+#
+# <details><summary>Hint 1</summary>
+#
+# Two sums over all entries, and a division.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The squares come before the sums.
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# `(gram - target).square().sum()`, divided by the same of `target` alone.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "layer_style_loss", "solution": true}
+def layer_style_loss(gram, target):
+    """Gram matrices (1, C, C) -> a scalar: |G - A|^2 / |A|^2."""
+    ### BEGIN SOLUTION
+    return (gram - target).square().sum() / target.square().sum()
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_layer_style_loss", "points": 1, "solution": false}
+check_layer_style_loss(layer_style_loss)
+
 # %% [markdown]
 # A loss that is zero for equal Gram matrices also serves as a *distance between styles*. Here it is between the left and right halves of four paintings:
+
+# %% [markdown]
+# **Predict**, and commit yourself before you run on. (Without buttons: `nearest.guess = "..."`.)
+
+# %%
+nearest = predict(
+    "Whose left half is nearest to the right half of woodblock_wave?",
+    ["night_swirls", "woodblock_wave", "stained_glass", "ink_hatching"],
+)
 
 # %%
 names = ["night_swirls", "woodblock_wave", "stained_glass", "ink_hatching"]
@@ -256,6 +400,49 @@ show_heat_map(
 # %% tags=["nbval-check-output"]
 for name, row in table.items():
     print(f"nearest to the right half of {name}: the left half of {min(row, key=row.get)}")
+
+# %%
+nearest.reveal(min(table["woodblock_wave"], key=table["woodblock_wave"].get))
+
+
+# %% [markdown]
+# ### Exercise 4.4: the weighted style loss
+#
+# > Difficulty ★★☆ (2 of 3) · importance: high · about 8 minutes
+#
+# Add up the losses of several layers with weights $w_l$. All three arguments are dicts by the layer's name; only the layers of `weights` count. You may use your `layer_style_loss`.
+#
+# <details><summary>Hint 1</summary>
+#
+# Which of the three dicts says which layers count?
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `for layer, weight in weights.items()`: one term each.
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# The term is `weight` times exercise 4.3's loss of `grams[layer]` and `targets[layer]`; `sum` adds them.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "weighted_style_loss", "solution": true}
+def weighted_style_loss(grams, targets, weights):
+    """{layer: (1, C, C)}, the same of the targets, {layer: weight} -> a scalar."""
+    ### BEGIN SOLUTION
+    return sum(
+        weight * (grams[layer] - targets[layer]).square().sum() / targets[layer].square().sum()
+        for layer, weight in weights.items()
+    )
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_style_loss", "points": 2, "solution": false}
+check_style_loss(weighted_style_loss)
 
 # %% [markdown]
 # **What to see.** The two halves of a painting show different things, and yet the smallest number in each row is on the diagonal: of four left halves, the one from the same painting is nearest, though only just for `woodblock_wave`, whose halves differ most. A number that ignores places tells these styles apart. (The table is not symmetric, because each row is measured in units of its own target.)
@@ -287,6 +474,54 @@ show_images(
     "yellow stars, a dark tree trunk on the left and a band of light at the top. Last, the painting: sky, tree "
     "and village in other places.",
 )
+
+
+# %% [markdown]
+# ### Exercise 4.5: a style from noise
+#
+# > Difficulty ★★★ (3 of 3) · importance: high · about 15 minutes
+#
+# Search for an image whose Gram matrices at the layers match the painting's: from the start that you are given, with any of PyTorch's optimisers. Return an image in $[0, 1]$. `reconstruct_style` below does the same.
+#
+# <details><summary>Hint 1</summary>
+#
+# What changes from step to step, the network or the image? Only that may require a gradient.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The painting's Gram matrices are computed once, before the loop. Work on a copy of the start.
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# In the loop: `zero_grad`, the loss of `network(image, layers)`, `backward`, `step`. At the end `detach` and `clamp(0, 1)`.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "style_from_noise", "solution": true}
+def style_from_noise(network, painting, layers, start, steps):
+    """An image of the start's size with the painting's Gram matrices; network(image, layers) gives features.
+
+    All images are (1, 3, H, W) in [0, 1]; the start is noise, and stays as it is. The sum of the layers' relative
+    style losses must fall to less than a quarter of the start's.
+    """
+    ### BEGIN SOLUTION
+    targets = {layer: gram_matrix(maps) for layer, maps in network(painting, layers).items()}
+    image = start.clone().requires_grad_()
+    optimizer = torch.optim.Adam([image], lr=0.02)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        style_loss(network(image, layers), targets).backward()
+        optimizer.step()
+    return image.detach().clamp(0, 1)
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_style_reconstruction", "points": 3, "solution": false}
+check_style_reconstruction(style_from_noise)
 
 # %% [markdown]
 # ### From one layer, two layers, ... five layers

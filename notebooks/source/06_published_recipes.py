@@ -60,7 +60,9 @@ from nst_lessons import (
     sweep,
 )
 from nst_lessons.conversion import SCALES, transfer_settings
+from nst_lessons.exercises import check_balance, check_convert_weight
 from nst_lessons.plots import show_heat_map, show_images
+from nst_lessons.widgets import predict
 
 keep_freed_memory()
 backbone = load_backbone()
@@ -172,6 +174,7 @@ for name, run in runs.items():
     lines.append(f"| {name} | {own} | {content:.2f} | {style:.3f} | {steps} | {seconds:.0f} | {run.stopped} |")
 display(Markdown("\n".join(lines)))
 
+
 # %% [markdown]
 # **What to see.** The own losses span many powers of ten, because they are in different units: a large one says nothing about its picture.
 #
@@ -186,6 +189,44 @@ display(Markdown("\n".join(lines)))
 #
 # Others divide the Gram matrix by $M_l$, or by $N_l M_l$; take the mean, or the sum; leave the $\frac14$ out, or use the *image's* 3 channels and all its pixels for $N_l$ and $M_l$ at every layer. Each of these only changes one factor in front of the same sum of squares:
 
+# %% [markdown]
+# ### Exercise 6.1: a weight from one publication to another
+#
+# > Difficulty ★★★ (3 of 3) · importance: high · about 15 minutes
+#
+# A style weight was published for one formula of the loss. Which weight gives the same loss with another formula? There are $N$ channels and $M$ positions. `"paper"`: with $F F^\top$, the sum of the squared differences by $4 N^2 M^2$. `"johnson"`: with $F F^\top / (N M)$, the mean of the squared differences. `"udacity"`: with $F F^\top$, the mean of the squared differences, by $N M$. (A mean over a Gram matrix divides by $N^2$.)
+#
+# <details><summary>Hint 1</summary>
+#
+# Write each formula as one factor times $\sum (G - A)^2$, with $G = F F^\top$.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# In Johnson's formula the divisor of the Gram matrix is squared with the difference, and the mean divides once more.
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# The loss is `weight * factor[source]` times the sum; it must equal `new * factor[target]` times the same sum.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "convert_weight", "solution": true}
+def convert_weight(weight, channels, positions, source, target):
+    """The weight that gives the same style loss of a layer with the formula of target as `weight` with source's."""
+    ### BEGIN SOLUTION
+    N, M = channels, positions
+    factor = {"paper": 1 / (4 * N**2 * M**2), "johnson": 1 / (N**4 * M**2), "udacity": 1 / (N**3 * M)}
+    return weight * factor[source] / factor[target]
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_convert_weight", "points": 3, "solution": false}
+check_convert_weight(convert_weight)
+
 # %%
 display(
     Markdown(
@@ -198,7 +239,57 @@ display(
 
 
 # %% [markdown]
+# ### Exercise 6.2: the balance that weights imply
+#
+# > Difficulty ★★☆ (2 of 3) · importance: medium · about 10 minutes
+#
+# How much larger is the style loss than the content loss, if both are as wrong as no features at all? Take the paper's formulas with one layer each: $\alpha \, \frac12 \lVert F - P \rVert^2$ and $\beta \, \lVert G - A \rVert^2 / (4 N^2 M^2)$, with $G = F F^\top$. Without features $F$ and $G$ are zero.
+#
+# <details><summary>Hint 1</summary>
+#
+# With $F = 0$ the content loss is $\alpha \frac12 \lVert P \rVert^2$. And the style loss?
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# $A = F F^\top$ of the painting's features, not divided; $N$ and $M$ are the painting's.
+#
+# </details>
+#
+# <details><summary>Hint 3</summary>
+#
+# `(A @ A.T).square().sum() / (4 * N**2 * M**2)` times beta, by half of `photo_features.square().sum()` times alpha.
+#
+# </details>
+
+# %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "balance", "solution": true}
+def balance(alpha, beta, photo_features, painting_features):
+    """Style loss by content loss of an image without features; both features are (1, C, H, W)."""
+    ### BEGIN SOLUTION
+    A = painting_features[0].flatten(1)
+    N, M = A.shape
+    content = alpha * photo_features.square().sum() / 2
+    style = beta * (A @ A.T).square().sum() / (4 * N**2 * M**2)
+    return float(style / content)
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_balance", "points": 2, "solution": false}
+check_balance(balance)
+
+# %% [markdown]
 # It is one factor, but a different one at each layer. Set all weights to 1 ($\alpha = \beta = w_l = 1$). Under each normalisation, how much larger is a layer's style loss than the content loss if both are equally wrong? `transfer_settings` converts weights into relative ones, so the answer is their quotient. Its powers of ten:
+
+# %% [markdown]
+# **Predict**, and commit yourself before you run on. (Without buttons: `largest.guess = "..."`.)
+
+# %%
+largest = predict(
+    "All weights are 1. Under which normalisation does style count most at relu5_1?",
+    list(NORMALISATIONS),
+)
+
 
 # %%
 def powers_of_ten(recipe):
@@ -219,6 +310,9 @@ show_heat_map(
     caption="0 (white) means as strong as the content, -3 (blue) a thousand times weaker, 2 (red) a hundred times "
     "stronger.",
 )
+
+# %%
+largest.reveal(max(ratios, key=lambda name: ratios[name]["relu5_1"]))
 
 # %% [markdown]
 # **What to see.** Only in the row `relative` does a weight of 1 mean 1. Read *down* a column: the same weight means things that differ by many powers of ten. Read *along* a row: equal weights are not equal either. Under `johnson`, which divides by $N_l^4$ in all, the deepest layer counts ten thousand times less than the first ones: five equal weights there amount to the shallow layers alone.
@@ -251,6 +345,15 @@ print(f"so style gains s^2 = {scale**2:.0f} on content")
 # %% [markdown]
 # Weights tuned on one scale must be converted for the other, never copied. Here is `keras_prisma` converted, and with its weights copied as if they had been made for torchvision's pixels (one run, about half a minute):
 
+# %% [markdown]
+# **Predict**, and commit yourself before you run on. (Without buttons: `copied_weights.guess = "..."`.)
+
+# %%
+copied_weights = predict(
+    "Weights copied instead of converted: what will the picture be?",
+    ["the photo again", "the same picture as before", "the style alone"],
+)
+
 # %%
 copied = replace(PUBLISHED["keras_prisma"], scale="torchvision")
 wrong = style_transfer(backbone, photo, painting, recipe=copied, steps=STEPS)
@@ -260,6 +363,10 @@ show_images(
     caption="With copied weights no style is left to be seen: the run recovers the photo.",
     alt="The photo; the portrait in blue strokes and yellow light; and an image that looks like the photo.",
 )
+
+# %%
+content, _ = judge(wrong.image)
+copied_weights.reveal("the photo again" if content < 0.2 else "the same picture as before")
 
 # %% tags=["nbval-check-output"]
 right_way, wrong_way = (powers_of_ten(recipe) for recipe in (PUBLISHED["keras_prisma"], copied))

@@ -9,7 +9,7 @@ from nst_lessons.editions import CLONED_SOURCE, read_source, solved_source, stud
 
 pytestmark = pytest.mark.browser
 
-SETUP = "import torch\nfrom nst_lessons.exercises import *\nfrom nst_lessons.widgets import predict"
+SETUP = "import torch\nfrom nst_lessons import *\nfrom nst_lessons.exercises import *\nfrom nst_lessons.widgets import predict"
 WRONG = """def gram_matrix_by_hand(features):
     F = features.flatten(2)
     return F.transpose(1, 2) @ F
@@ -36,7 +36,7 @@ def exercises(lesson: str, change: Callable[[str], str]) -> list[str]:
     return [change(cell.source) for cell in read_source(path).cells if "nbgrader" in cell.metadata]
 
 
-@pytest.mark.parametrize("lesson", ["01", "02"])
+@pytest.mark.parametrize("lesson", ["01", "02", "03", "04", "05", "06"])
 def test_stubs_speak_and_solutions_are_right(open_notebook: Callable, tmp_path: Path, lesson: str) -> None:
     stubs, solved = exercises(lesson, student_source), exercises(lesson, solved_source)
     page = open_notebook(SETUP, *stubs, *solved, 'print("the end")')

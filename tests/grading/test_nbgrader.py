@@ -31,7 +31,7 @@ def exercises() -> nbformat.NotebookNode:
     """The lesson's imports, its exercises and their checks."""
     notebook = read_source(LESSON)
     imports = next(cell for cell in notebook.cells if "import torch" in cell.source)
-    imports.source = "import torch\nfrom nst_lessons.exercises import *"
+    imports.source = "import torch\nfrom nst_lessons import *\nfrom nst_lessons.exercises import *"
     notebook.cells = [imports, *(cell for cell in notebook.cells if "nbgrader" in cell.metadata)]
     return notebook
 
