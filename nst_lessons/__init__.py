@@ -32,6 +32,7 @@ The house, from the ground up (a module imports only those above it):
     plots           figures with captions and alt text
     widgets         the explorers of the lessons
     exercises       checks of what students write, lesson by lesson
+    questions       a bank of questions with answers, as data
     record          what a transfer writes: the picture, and how it was made
     editions        a lesson's source as students, teachers and nbgrader get it
     lab             the lessons in JupyterLab

@@ -28,6 +28,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PACKAGED = [
     "weights/compact.safetensors",
+    "questions.json",
     *(f"paintings/{name}.webp" for name in nst_lessons.PAINTINGS),
     *(f"full_network/{path.name}" for path in (ROOT / "nst_lessons" / "full_network").iterdir()),
 ]
