@@ -87,7 +87,6 @@ from nst_lessons import (
     to_pil,
     total_variation,
 )
-from nst_lessons.exercises import check_deprocess, check_preprocess, check_preprocess_caffe, check_total_variation
 from nst_lessons.plots import plot_lines, show_heat_map, show_images
 from nst_lessons.visualize import layer_sensitivity
 from nst_lessons.widgets import explore_preprocessing, predict, render_preprocessing
@@ -194,6 +193,8 @@ def total_variation_by_hand(image):
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_total_variation", "points": 2, "solution": false}
+from nst_lessons.exercises import check_total_variation
+
 check_total_variation(total_variation_by_hand)
 
 # %% tags=["nbval-check-output"]
@@ -300,6 +301,8 @@ def preprocess_by_hand(image):
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_preprocess", "points": 1, "solution": false}
+from nst_lessons.exercises import check_preprocess
+
 check_preprocess(preprocess_by_hand)
 
 
@@ -338,6 +341,8 @@ def caffe_by_hand(image):
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_preprocess_caffe", "points": 1, "solution": false}
+from nst_lessons.exercises import check_preprocess_caffe
+
 check_preprocess_caffe(caffe_by_hand)
 
 # %% [markdown]
@@ -418,6 +423,8 @@ def deprocess_by_hand(z):
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_deprocess", "points": 1, "solution": false}
+from nst_lessons.exercises import check_deprocess
+
 check_deprocess(deprocess_by_hand)
 
 # %% tags=["nbval-check-output"]

@@ -59,12 +59,6 @@ from nst_lessons import (
     style_loss,
     sweep,
 )
-from nst_lessons.exercises import (
-    check_activation_step,
-    check_image_gradient,
-    check_most_selective,
-    check_receptive_field,
-)
 from nst_lessons.plots import plot_lines, show_boxes, show_feature_maps, show_filters, show_heat_map, show_images
 from nst_lessons.visualize import (
     activation_overlay,
@@ -175,6 +169,8 @@ def receptive_field(layers):
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_receptive_field", "points": 2, "solution": false}
+from nst_lessons.exercises import check_receptive_field
+
 check_receptive_field(receptive_field)
 
 # %% tags=["nbval-check-output"]
@@ -281,6 +277,8 @@ def most_selective(features, count):
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_most_selective", "points": 2, "solution": false}
+from nst_lessons.exercises import check_most_selective
+
 check_most_selective(most_selective)
 
 # %% tags=["nbval-check-output"]
@@ -506,6 +504,8 @@ def image_gradient(network, image, layer, channel):
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_image_gradient", "points": 2, "solution": false}
+from nst_lessons.exercises import check_image_gradient
+
 check_image_gradient(image_gradient)
 
 
@@ -546,6 +546,8 @@ def activation_step(network, image, layer, channel, step_size):
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_activation_step", "points": 1, "solution": false}
+from nst_lessons.exercises import check_activation_step
+
 check_activation_step(activation_step)
 
 # %% [markdown]

@@ -58,12 +58,6 @@ from nst_lessons import (
     sweep,
     total_variation,
 )
-from nst_lessons.exercises import (
-    check_content_loss,
-    check_gradient_to_the_image,
-    check_reconstruction,
-    check_training_step,
-)
 from nst_lessons.plots import plot_lines, plot_losses, show_heat_map, show_images
 from nst_lessons.widgets import explore_reconstructions, predict
 
@@ -134,6 +128,8 @@ def my_content_loss(F, P):
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_content_loss", "points": 1, "solution": false}
+from nst_lessons.exercises import check_content_loss
+
 check_content_loss(my_content_loss)
 
 # %% [markdown]
@@ -210,6 +206,8 @@ def training_step(image, loss_fn, learning_rate):
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_training_step", "points": 2, "solution": false}
+from nst_lessons.exercises import check_training_step
+
 check_training_step(training_step)
 
 # %% [markdown]
@@ -281,6 +279,8 @@ def loss_and_gradient(network, image, layer, target):
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_gradient_to_the_image", "points": 2, "solution": false}
+from nst_lessons.exercises import check_gradient_to_the_image
+
 check_gradient_to_the_image(loss_and_gradient)
 
 
@@ -330,6 +330,8 @@ def reconstruct(network, photo, layer, start, steps):
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_reconstruction", "points": 2, "solution": false}
+from nst_lessons.exercises import check_reconstruction
+
 check_reconstruction(reconstruct)
 
 # %% [markdown]

@@ -62,7 +62,6 @@ from nst_lessons import (
     total_variation,
     transfer_loss,
 )
-from nst_lessons.exercises import check_style_transfer, check_sweep, check_total_cost, check_transfer_loss
 from nst_lessons.plots import plot_lines, plot_losses, show_images
 from nst_lessons.widgets import explore_transfer, predict
 
@@ -150,6 +149,8 @@ def total_cost(content, style, tv, alpha, beta, gamma):
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_total_cost", "points": 1, "solution": false}
+from nst_lessons.exercises import check_total_cost
+
 check_total_cost(total_cost)
 
 # %% [markdown]
@@ -290,6 +291,8 @@ def my_transfer_loss(network, photo, painting, content_layer, style_layers, alph
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_transfer_loss", "points": 3, "solution": false}
+from nst_lessons.exercises import check_transfer_loss
+
 check_transfer_loss(my_transfer_loss)
 
 
@@ -339,6 +342,8 @@ def transfer(network, photo, painting, content_layer, style_layers, alpha, beta,
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_style_transfer", "points": 2, "solution": false}
+from nst_lessons.exercises import check_style_transfer
+
 check_style_transfer(transfer)
 
 # %% [markdown]
@@ -436,6 +441,8 @@ def ratio_sweep(run, start, ratios):
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_sweep", "points": 1, "solution": false}
+from nst_lessons.exercises import check_sweep
+
 check_sweep(ratio_sweep)
 
 # %% [markdown]
