@@ -9,7 +9,10 @@ from nst_lessons.editions import CLONED_SOURCE, read_source, solved_source, stud
 
 pytestmark = pytest.mark.browser
 
-SETUP = "import torch\nfrom nst_lessons import *\nfrom nst_lessons.exercises import *\nfrom nst_lessons.widgets import predict"
+SETUP = """import torch
+from nst_lessons import *
+from nst_lessons.exercises import *
+from nst_lessons.widgets import predict"""
 WRONG = """def gram_matrix_by_hand(features):
     F = features.flatten(2)
     return F.transpose(1, 2) @ F
