@@ -8,6 +8,7 @@ bars. Large pictures are stored as JPEG. An error stops the storing and leaves t
 """
 
 import argparse
+import re
 from base64 import b64decode, b64encode
 from datetime import datetime
 from io import BytesIO
@@ -20,6 +21,7 @@ from PIL import Image
 from nst_lessons.editions import student_edition, write
 
 LESSONS = Path(__file__).parents[1] / "notebooks"
+ESTIMATE = re.compile(r"^\d+ steps at .* pixels: about .*\n", re.MULTILINE)  # see nst_lessons.estimate.report
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LIMIT_MEGABYTES = 3.0
 LARGE_PICTURE = 150_000  # characters of base64
@@ -33,6 +35,13 @@ def seconds(cell: nbformat.NotebookNode) -> float:
         return 0.0
     began, ended = (datetime.fromisoformat(stamp.replace("Z", "+00:00")) for stamp in stamps)
     return (ended - began).total_seconds()
+
+
+def without_estimates(output: nbformat.NotebookNode) -> bool:
+    """Take out what a run prints of its duration, which holds for this machine; whether anything is left."""
+    if output.output_type == "stream":
+        output.text = ESTIMATE.sub("", output.text)
+    return output.output_type != "stream" or bool(output.text)
 
 
 def lighten(output: nbformat.NotebookNode) -> None:
@@ -75,7 +84,9 @@ def store(path: Path) -> None:
     total = 0.0
     for n, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
         cell.outputs = [
-            output for output in cell.outputs if WIDGET not in output.get("data", {}) and output.get("name") != "stderr"
+            output
+            for output in cell.outputs
+            if WIDGET not in output.get("data", {}) and output.get("name") != "stderr" and without_estimates(output)
         ]
         for output in cell.outputs:
             lighten(output)

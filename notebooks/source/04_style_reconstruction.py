@@ -56,13 +56,6 @@ from nst_lessons import (
     style_loss,
     sweep,
 )
-from nst_lessons.exercises import (
-    check_gram_matrix,
-    check_layer_style_loss,
-    check_shuffle_positions,
-    check_style_loss,
-    check_style_reconstruction,
-)
 from nst_lessons.plots import plot_losses, show_feature_maps, show_heat_map, show_images, show_matrix
 from nst_lessons.widgets import explore_reconstructions, predict
 
@@ -129,6 +122,8 @@ def gram_matrix_by_hand(features):
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_gram_matrix", "points": 2, "solution": false}
+from nst_lessons.exercises import check_gram_matrix
+
 check_gram_matrix(gram_matrix_by_hand)
 
 # %% tags=["nbval-check-output"]
@@ -190,6 +185,8 @@ def shuffle_positions(features, order):
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_shuffle_positions", "points": 1, "solution": false}
+from nst_lessons.exercises import check_shuffle_positions
+
 check_shuffle_positions(shuffle_positions)
 
 # %% tags=["nbval-check-output"]
@@ -359,6 +356,8 @@ def layer_style_loss(gram, target):
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_layer_style_loss", "points": 1, "solution": false}
+from nst_lessons.exercises import check_layer_style_loss
+
 check_layer_style_loss(layer_style_loss)
 
 # %% [markdown]
@@ -442,6 +441,8 @@ def weighted_style_loss(grams, targets, weights):
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_style_loss", "points": 2, "solution": false}
+from nst_lessons.exercises import check_style_loss
+
 check_style_loss(weighted_style_loss)
 
 # %% [markdown]
@@ -521,6 +522,8 @@ def style_from_noise(network, painting, layers, start, steps):
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_style_reconstruction", "points": 3, "solution": false}
+from nst_lessons.exercises import check_style_reconstruction
+
 check_style_reconstruction(style_from_noise)
 
 # %% [markdown]
