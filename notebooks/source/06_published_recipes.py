@@ -60,7 +60,6 @@ from nst_lessons import (
     sweep,
 )
 from nst_lessons.conversion import SCALES, transfer_settings
-from nst_lessons.exercises import check_balance, check_convert_weight
 from nst_lessons.plots import show_heat_map, show_images
 from nst_lessons.widgets import predict
 
@@ -225,6 +224,8 @@ def convert_weight(weight, channels, positions, source, target):
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_convert_weight", "points": 3, "solution": false}
+from nst_lessons.exercises import check_convert_weight
+
 check_convert_weight(convert_weight)
 
 # %%
@@ -276,6 +277,8 @@ def balance(alpha, beta, photo_features, painting_features):
 
 
 # %% tags=["nbval-check-output"] nbgrader={"cell_type": "code", "locked": true, "schema_version": 3, "task": false, "grade": true, "grade_id": "check_balance", "points": 2, "solution": false}
+from nst_lessons.exercises import check_balance
+
 check_balance(balance)
 
 # %% [markdown]
