@@ -41,6 +41,10 @@ GLOBAL_STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
 }
 
 
+class NotWritten(Exception):
+    """There is no answer yet. It is no NotImplementedError, which torch raises, too."""
+
+
 class Mistake(Exception):
     """What is wrong with an answer: the likely reason, in one sentence."""
 
@@ -79,7 +83,7 @@ class Check:
         try:
             with torch.enable_grad():
                 self.examine(Answer(function), Draw(self.title))
-        except NotImplementedError:
+        except NotWritten:
             return Verdict(False, False, f"{self.title}: not attempted yet.")
         except Mistake as mistake:
             return Verdict(False, True, f"{self.title}: {mistake}{'' if str(mistake).endswith('?') else '.'}")
@@ -111,7 +115,7 @@ class Answer:
         Raises:
             Mistake: when it raises an error, never ends, returns nothing, or changes what it was given or what belongs
                 to all, such as the random numbers; those are as before afterwards.
-            NotImplementedError: when it is not written yet.
+            NotWritten: when it still raises NotImplementedError.
         """
         before, state = list(map(copy_of, inputs)), {what: get() for what, (get, _) in GLOBAL_STATE.items()}
         try:
@@ -123,7 +127,7 @@ class Answer:
             raise Mistake(f"still at work after {self.limit.seconds:g} s; is there a loop that never ends?") from None
         except BaseException as error:
             if is_unwritten(error, self.function):
-                raise NotImplementedError from error
+                raise NotWritten from error
             raise Mistake(where_it_failed(error, self.function)) from error
         finally:
             changed = [what for what, (get, _) in GLOBAL_STATE.items() if not same(get(), state[what])]
@@ -161,7 +165,7 @@ def same(value: Any, copy: Any) -> bool:
         return isinstance(value, Mapping) and value.keys() == copy.keys() and all(same(value[k], copy[k]) for k in copy)
     if isinstance(copy, (list, tuple)):
         return isinstance(value, (list, tuple)) and len(value) == len(copy) and all(map(same, value, copy))
-    return value is copy or bool(value == copy)
+    return value is copy or (type(value) is type(copy) and bool(value == copy))
 
 
 def trail(error: BaseException) -> Iterator[TracebackType]:
@@ -320,7 +324,7 @@ def expect_function(answer: Answer, inputs: tuple[Any, ...], others: tuple[Any, 
 def expect_gradient(loss: Callable[[Tensor], Tensor], at: Tensor) -> None:
     """Raise `Mistake` unless a loss has the gradient that finite differences give, in two directions from a tensor.
 
-    `at` is float64; the loss is the student's function of it, a scalar, and may be float32.
+    `at` is float64; the loss is the student's function of it, a scalar, and may have been computed in float32.
     """
     variable = at.detach().clone().requires_grad_()
     value = loss(variable)
@@ -332,8 +336,8 @@ def expect_gradient(loss: Callable[[Tensor], Tensor], at: Tensor) -> None:
         raise Mistake(f"the gradient cannot be computed, {in_words(error)}") from error
     expect(gradient is not None, detached)
     generator = torch.Generator().manual_seed(0)
+    step = 3e-3 * at.detach().square().mean().sqrt()  # float32 needs no smaller ones
     for _ in range(2):
-        step = at.detach().square().mean().sqrt() * (1e-5 if value.dtype == torch.float64 else 1e-2)
         direction = torch.randn(at.shape, generator=generator, dtype=torch.float64)
         there, back = (float(loss(at.detach() + sign * step * direction).sum()) for sign in (1, -1))
         slope, found = (there - back) / (2 * float(step)), float((gradient * direction).sum())
