@@ -160,7 +160,7 @@ def same(value: Any, copy: Any) -> bool:
         return isinstance(value, Mapping) and value.keys() == copy.keys() and all(same(value[k], copy[k]) for k in copy)
     if isinstance(copy, (list, tuple)):
         return isinstance(value, (list, tuple)) and len(value) == len(copy) and all(map(same, value, copy))
-    return value is copy or bool(value == copy)
+    return value is copy or (type(value) is type(copy) and bool(value == copy))
 
 
 def trail(error: BaseException) -> Iterator[TracebackType]:
@@ -297,7 +297,7 @@ def expect_function(answer: Answer, inputs: tuple[Any, ...], others: tuple[Any, 
 def expect_gradient(loss: Callable[[Tensor], Tensor], at: Tensor) -> None:
     """Raise `Mistake` unless a loss has the gradient that finite differences give, in two directions from a tensor.
 
-    `at` is float64; the loss is the student's function of it, a scalar, and may be float32.
+    `at` is float64; the loss is the student's function of it, a scalar, and may have been computed in float32.
     """
     variable = at.detach().clone().requires_grad_()
     value = loss(variable)
@@ -309,8 +309,8 @@ def expect_gradient(loss: Callable[[Tensor], Tensor], at: Tensor) -> None:
         raise Mistake(f"the gradient cannot be computed, {in_words(error)}") from error
     expect(gradient is not None, detached)
     generator = torch.Generator().manual_seed(0)
+    step = 3e-3 * at.detach().square().mean().sqrt()  # float32 needs no smaller ones
     for _ in range(2):
-        step = at.detach().square().mean().sqrt() * (1e-5 if value.dtype == torch.float64 else 1e-2)
         direction = torch.randn(at.shape, generator=generator, dtype=torch.float64)
         there, back = (float(loss(at.detach() + sign * step * direction).sum()) for sign in (1, -1))
         slope, found = (there - back) / (2 * float(step)), float((gradient * direction).sum())

@@ -65,6 +65,8 @@ class TimeLimit:
 
     def stop(self, signum: int, frame: FrameType | None) -> None:
         """Interrupt the function, and at its next line once more: it may have caught the first interrupt."""
+        if not self.over and callable(self.handler):
+            self.handler(signum, frame)  # the alarm of a limit around this one
         if not (self.within and self.over) or (frame and frame.f_globals is globals()):
             return
         while frame and frame is not self.caller:

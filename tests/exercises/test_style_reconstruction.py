@@ -251,6 +251,7 @@ def covariance(maps):
         (graph_used_up, "`loss.backward()`, raises RuntimeError"),
         (with_layers(lambda layers: layers[:1]), "was not asked for relu2_1"),
         (with_layers(lambda layers: ["relu2_1"]), "was not asked for relu1_1"),
+        (with_layers(lambda layers: ["relu1_1", "relu2_1"]), "was not asked for relu2_2"),
         (last_layer_only, "relu1_1 has no part in the loss"),
         (clamped(loss=lambda G, A: -squares(G, A)), "its sign is wrong"),
         (clamped(loss=lambda G, A: (G - A).sum()), "the square is missing"),
