@@ -54,6 +54,7 @@ def test_whole_numbers_and_coarse_ones_are_compared_as_they_are():
     assert not close(torch.tensor([0, 1]), torch.tensor([0.4, 1.4]))
     assert not close(torch.tensor([1.0], dtype=torch.float16), 1.0004)
     assert close(torch.tensor([1.0]), 1 + 1e-6) and not close(torch.tensor([torch.nan]), torch.nan)
+    assert not close(torch.tensor([1.0]), torch.inf) and not close(torch.tensor([torch.inf]), torch.inf)
     with pytest.raises(Mistake, match="it is halved"):
         expect_value(torch.tensor([0.5]).half(), torch.ones(1), {"it is halved": 0.5}, "otherwise")
 
