@@ -44,6 +44,10 @@ class Mistake(Exception):
     """What is wrong with an answer: the likely reason, in one sentence."""
 
 
+class Unwritten(Exception):
+    """There is no answer yet."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What a check found: whether the answer is right, whether there is one, and the sentence."""
@@ -78,7 +82,7 @@ class Check:
         try:
             with torch.enable_grad():
                 self.examine(Answer(function), Draw(self.title))
-        except NotImplementedError:
+        except Unwritten:
             return Verdict(False, False, f"{self.title}: not attempted yet; it still raises NotImplementedError.")
         except Mistake as mistake:
             return Verdict(False, True, f"{self.title}: {mistake}{'' if str(mistake).endswith('?') else '.'}")
@@ -110,7 +114,7 @@ class Answer:
         Raises:
             Mistake: when it raises an error, never ends, returns nothing, or changes what it was given or what belongs
                 to all, such as the random numbers; those are as before afterwards.
-            NotImplementedError: when it is not written yet.
+            Unwritten: when it raises NotImplementedError.
         """
         before, state = list(map(copy_of, inputs)), {what: get() for what, (get, _) in GLOBAL_STATE.items()}
         try:
@@ -122,7 +126,7 @@ class Answer:
             raise Mistake(f"still at work after {self.limit.seconds:g} s; is there a loop that never ends?") from None
         except BaseException as error:
             if is_unwritten(error, self.function):
-                raise NotImplementedError from error
+                raise Unwritten from error
             raise Mistake(where_it_failed(error, self.function)) from error
         finally:
             changed = [what for what, (get, _) in GLOBAL_STATE.items() if not same(get(), state[what])]
