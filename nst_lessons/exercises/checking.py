@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from nst_lessons.exercises.time_limit import TimeLimit, TimeOver
 
@@ -40,12 +41,12 @@ GLOBAL_STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
 }
 
 
+class NotWritten(Exception):
+    """There is no answer yet. It is no NotImplementedError, which torch raises, too."""
+
+
 class Mistake(Exception):
     """What is wrong with an answer: the likely reason, in one sentence."""
-
-
-class Unwritten(Exception):
-    """There is no answer yet."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ class Check:
         try:
             with torch.enable_grad():
                 self.examine(Answer(function), Draw(self.title))
-        except Unwritten:
-            return Verdict(False, False, f"{self.title}: not attempted yet; it still raises NotImplementedError.")
+        except NotWritten:
+            return Verdict(False, False, f"{self.title}: not attempted yet.")
         except Mistake as mistake:
             return Verdict(False, True, f"{self.title}: {mistake}{'' if str(mistake).endswith('?') else '.'}")
         except Exception as error:  # from a tensor on another device, an object that cannot be compared, ...
@@ -114,7 +115,7 @@ class Answer:
         Raises:
             Mistake: when it raises an error, never ends, returns nothing, or changes what it was given or what belongs
                 to all, such as the random numbers; those are as before afterwards.
-            Unwritten: when it raises NotImplementedError.
+            NotWritten: when it still raises NotImplementedError.
         """
         before, state = list(map(copy_of, inputs)), {what: get() for what, (get, _) in GLOBAL_STATE.items()}
         try:
@@ -126,7 +127,7 @@ class Answer:
             raise Mistake(f"still at work after {self.limit.seconds:g} s; is there a loop that never ends?") from None
         except BaseException as error:
             if is_unwritten(error, self.function):
-                raise Unwritten from error
+                raise NotWritten from error
             raise Mistake(where_it_failed(error, self.function)) from error
         finally:
             changed = [what for what, (get, _) in GLOBAL_STATE.items() if not same(get(), state[what])]
@@ -209,6 +210,26 @@ def in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {shorten(lines[0], 200).rstrip('.') if lines else 'no details'}"
 
 
+class FewOperations(TorchFunctionMode):
+    """A context that allows so many of torch's operations, on tensors of any size: no loop over pixels needs so few.
+
+    Raises:
+        Mistake: with the sentence, at the first operation beyond.
+    """
+
+    def __init__(self, most: int, sentence: str) -> None:
+        super().__init__()
+        self.left, self.sentence = most, sentence
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: object, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Count, and call."""
+        self.left -= 1
+        expect(self.left >= 0, self.sentence)
+        return function(*args, **(kwargs or {}))
+
+
 class Draw:
     """Shapes and numbers for one check: always the same where a student works, others where answers are graded."""
 
@@ -259,7 +280,7 @@ def expect_scalar(value: object, what: str) -> None:
 
 
 def close(value: Tensor, other: Tensor | float) -> bool:
-    """Whether two tensors agree, up to float32's rounding."""
+    """Whether two tensors agree, up to rounding."""
     value, other = value.detach().double(), torch.as_tensor(other, dtype=torch.float64).detach()
     if value.numel() != other.numel() and value.shape != other.shape:
         return False
