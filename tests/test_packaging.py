@@ -185,3 +185,9 @@ def test_headings_are_found_where_they_are():
     assert headings(notebook("# Title\ntext", "## part")) == [0]
     assert headings(notebook("text", "# Late\n\n# Twice")) == [1, 1]
     assert headings(notebook("# Title\n```python\n# a comment\n```")) == [0]
+
+
+def test_no_two_test_files_have_one_name():
+    """pytest takes them for the same module, and collects neither."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(set(names)) == len(names)

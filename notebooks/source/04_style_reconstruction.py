@@ -507,7 +507,7 @@ def style_from_noise(network, painting, layers, start, steps):
     """An image of the start's size with the painting's Gram matrices; network(image, layers) gives features.
 
     All images are (1, 3, H, W) in [0, 1]; the start is noise, and stays as it is. The sum of the layers' relative
-    style losses must fall to less than a quarter of the start's.
+    style losses must fall below a quarter of the start's, and below 1.
     """
     ### BEGIN SOLUTION
     targets = {layer: gram_matrix(maps) for layer, maps in network(painting, layers).items()}
