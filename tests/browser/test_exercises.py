@@ -43,6 +43,7 @@ def exercises(lesson: str, change: Callable[[str], str]) -> list[str]:
 def test_stubs_speak_and_solutions_are_right(open_notebook: Callable, tmp_path: Path, lesson: str) -> None:
     stubs, solved = exercises(lesson, student_source), exercises(lesson, solved_source)
     page = open_notebook(SETUP, *stubs, *solved, 'print("the end")')
+    page.set_viewport_size({"width": 1360, "height": 9000})  # JupyterLab draws only the cells that are in sight
     page.locator(".jp-OutputArea-output", has_text="the end").wait_for()
     text = " ".join(page.locator(".jp-OutputArea-output").all_inner_texts())
     assert text.count(": not attempted yet.") == text.count(": right.") == len(stubs) // 2
