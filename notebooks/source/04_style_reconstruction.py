@@ -22,7 +22,7 @@
 # In this lesson you will
 #
 # 1. work out a Gram matrix with pencil and paper, and check the code against it;
-# 2. shuffle all positions and watch the Gram matrix stay as it is;
+# 2. shuffle all positions, and see what becomes of the Gram matrix;
 # 3. look at Gram matrices of paintings, and use them to measure how similar two styles are;
 # 4. reconstruct a style from noise, from one layer, two layers, ... five layers;
 # 5. replace the Gram matrix by something much smaller, and compare;
