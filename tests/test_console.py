@@ -49,6 +49,9 @@ def test_a_program_without_a_console_prints_nothing(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     with forgiving_output():
         print("words")
+        assert sys.stdout is None
+        assert isinstance(sys.stderr, Forgiving)
+    assert sys.stdout is None
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])

@@ -477,11 +477,13 @@ def cut_out() -> Image.Image:
 
 def test_that_transparency_is_lost_is_said(cut_out):
     with pytest.warns(UserWarning, match="transparent parts are laid on white; load_alpha"):
-        load_image(cut_out)
+        image = load_image(cut_out)
+    assert image[0, :, 3, 4].tolist() == [1, 1, 1]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        load_image(cut_out.convert("RGB"))
-        load_image(cut_out.crop((20, 0, 30, 20)).resize((20, 20)))  # has an alpha channel, but hides nothing
+        opaque = load_image(cut_out.convert("RGB"))
+        unhidden = load_image(cut_out.crop((20, 0, 30, 20)).resize((20, 20)))  # has an alpha channel, but hides nothing
+    assert colour_of(opaque) == colour_of(unhidden) == [1, 0, 0]
 
 
 def test_alpha_is_how_opaque_each_pixel_is(cut_out, tmp_path):

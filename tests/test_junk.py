@@ -201,7 +201,9 @@ def test_every_public_function_is_called() -> None:
 
 @pytest.mark.parametrize("name", CALLS)
 def test_the_calls_are_good_without_junk(name: str, folder: Path) -> None:
-    function(name)(**CALLS[name])
+    result = function(name)(**CALLS[name])
+    assert (result is None) == (name == "save_image")
+    assert [path.name for path in folder.iterdir()] == ["out.png"] * (name == "save_image")
 
 
 @pytest.mark.parametrize("name", [name for name, arguments in CALLS.items() if arguments])
