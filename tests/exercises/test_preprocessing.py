@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from answers import assert_caught, assert_right
+from answers import assert_caught, assert_right, unwritten
 from torch.nn.functional import mse_loss
 from torchvision.transforms.functional import normalize
 
@@ -14,10 +14,6 @@ MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 CAFFE = torch.tensor([103.939, 116.779, 123.68]).view(1, 3, 1, 1)
 CHANNELS_LAST = (0, 2, 3, 1)
-
-
-def unwritten(*_):
-    raise NotImplementedError
 
 
 def remembering(function):

@@ -4,7 +4,7 @@ import operator
 
 import pytest
 import torch
-from answers import assert_caught, assert_right
+from answers import assert_caught, assert_right, unwritten
 
 import nst_lessons
 from nst_lessons import content_loss, gram_matrix, optimize_image, style_loss, style_transfer
@@ -14,10 +14,6 @@ from nst_lessons.exercises import check_style_transfer, check_sweep, check_total
 def endless(*_):
     while True:
         pass
-
-
-def unwritten(*_):
-    raise NotImplementedError
 
 
 def cost_by_sum(content, style, tv, alpha, beta, gamma):
