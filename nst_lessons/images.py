@@ -121,10 +121,10 @@ def resize(image: Tensor, size: int | tuple[int, int], *, antialias: bool = True
     check_images(image, dtypes=EXACT)
     check_values(image)
     match size:
-        case int() | np.integer() if 0 < size <= MAX_PIXELS:
+        case int() | np.integer() if size is not True and 0 < size <= MAX_PIXELS:
             sides = image.shape[-2:]
             height, width = (max(1, round(side * size / max(sides))) for side in sides)
-        case (int(height), int(width)) if min(height, width) > 0:
+        case (int(height), int(width)) if min(height, width) > 0 and bool not in (type(height), type(width)):
             pass
         case _:
             raise ImageError(f"size={shown(size)}; expected the longer side in pixels, or (height, width)")

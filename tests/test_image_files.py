@@ -327,7 +327,9 @@ def test_size_is_the_longer_side(size, expected, pixels, image):
     assert torch.equal(load_image(pixels, size), resize(load_image(pixels), size))
 
 
-@pytest.mark.parametrize("size", [0, -1, 2.5, "256", float("nan"), 10**400, (0, 5), (5,), (1, 2, 3), (5.0, 5)])
+@pytest.mark.parametrize(
+    "size", [0, True, (True, True), -1, 2.5, "256", float("nan"), 10**400, (0, 5), (5,), (1, 2, 3), (5.0, 5)]
+)
 def test_sizes_that_are_none(size, image):
     with pytest.raises(ImageError, match="expected the longer side in pixels"):
         resize(image, size)
