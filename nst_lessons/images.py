@@ -96,7 +96,7 @@ def is_grey(image: Tensor) -> bool:
 
 def per_channel(values: Sequence[float], like: Tensor) -> Tensor:
     """One value per channel, (1, 3, 1, 1), that broadcasts over images; on the device and of the dtype of `like`."""
-    return like.new_tensor(values).view(1, 3, 1, 1)
+    return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, 3, 1, 1)
 
 
 def noise_like(image: Tensor, seed: int) -> Tensor:
