@@ -1,12 +1,13 @@
 """One source, three editions: what students get, the solutions, and nbgrader's tree."""
 
+from pathlib import Path
+
 import nbformat
 import pytest
 
 from nst_lessons import editions, lab
 from nst_lessons.__main__ import main
 from nst_lessons.editions import (
-    CLONED_SOURCE,
     read_source,
     solutions_edition,
     solved_source,
@@ -42,7 +43,7 @@ def source(tmp_path, monkeypatch):
     folder = tmp_path / "source"
     folder.mkdir()
     (folder / "01_first.py").write_text(LESSON)
-    monkeypatch.setattr(editions, "CLONED_SOURCE", folder)
+    monkeypatch.setattr(editions, "PACKAGED_SOURCE", folder)
     return folder / "01_first.py"
 
 
@@ -102,11 +103,12 @@ def test_without_jupytext_the_remedy_is_named(source, folder, monkeypatch, capsy
     assert 'pip install "nst-lessons[lab]"' in capsys.readouterr().err
 
 
-LESSONS = sorted(CLONED_SOURCE.glob("*.py"))
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"  # of the clone, also where an installed wheel is tested
+LESSONS = sorted((NOTEBOOKS / "source").glob("*.py"))
 
 
 def test_each_lesson_has_a_source():
-    stored = sorted(path.stem for path in CLONED_SOURCE.parent.glob("*.ipynb"))
+    stored = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
     assert [path.stem for path in LESSONS] == stored
     assert len(stored) == 6
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nst_lessons.editions import CLONED_SOURCE, read_source, solved_source, student_source
+from nst_lessons.editions import read_source, solved_source, student_source
 
 pytestmark = pytest.mark.browser
 
@@ -35,7 +35,7 @@ check_gram_matrix(gram_matrix_by_hand)"""
 
 def exercises(lesson: str, change: Callable[[str], str]) -> list[str]:
     """A lesson's exercises and checks, as an edition has them."""
-    (path,) = CLONED_SOURCE.glob(f"{lesson}_*.py")
+    (path,) = (Path(__file__).parents[2] / "notebooks" / "source").glob(f"{lesson}_*.py")
     return [change(cell.source) for cell in read_source(path).cells if "nbgrader" in cell.metadata]
 
 

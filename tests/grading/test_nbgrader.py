@@ -14,11 +14,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from nst_lessons.editions import CLONED_SOURCE, read_source, write
+from nst_lessons.editions import read_source, write
 
 COMMAND = os.environ.get("NBGRADER") or shutil.which("nbgrader")
 pytestmark = pytest.mark.skipif(COMMAND is None, reason="nbgrader is not installed; NBGRADER may name its command")
-LESSON = CLONED_SOURCE / "04_style_reconstruction.py"
+LESSON = Path(__file__).parents[2] / "notebooks" / "source" / "04_style_reconstruction.py"
 CONFIG = """
 c = get_config()
 c.CourseDirectory.course_id = "nst"
