@@ -41,7 +41,17 @@ The house, from the ground up (a module imports only those above it):
 """
 
 from nst_lessons.coordinates import FOURIER, PIXELS, Coordinates
-from nst_lessons.history import Ending, History, Result, Step, improvement_below, loss_below, out_of_time, sweep
+from nst_lessons.history import (
+    Ending,
+    History,
+    Result,
+    Step,
+    improvement_below,
+    loss_below,
+    out_of_steps,
+    out_of_time,
+    sweep,
+)
 from nst_lessons.image_files import load_alpha, load_image, save_image, to_pil
 from nst_lessons.images import ImageError, deprocess, match_shapes, noise_like, preprocess, resize
 from nst_lessons.losses import content_loss, gram_matrix, mean_and_deviation, style_loss, total_variation, transfer_loss

@@ -121,6 +121,11 @@ def out_of_time(seconds: float) -> StopRule:
     return lambda history: f"{seconds:g} seconds were over" if history.seconds >= seconds else ""
 
 
+def out_of_steps(steps: int) -> StopRule:
+    """Stop after so many steps, counted over all stages."""
+    return lambda history: f"{steps} steps were over" if len(history.losses) >= steps else ""
+
+
 def sweep(run: Callable[[Label], Result], choices: Iterable[Label]) -> dict[Label, Result]:
     """One run for each choice; an interrupt ends the run at hand and the sweep.
 

@@ -361,8 +361,8 @@ def optimize_image(start: Tensor, loss_fn: LossFunction, *, steps: int = 200, **
         coordinates: what the optimiser walks over: `PIXELS` (default) or `FOURIER` parameters. The loss, the callback
             and the result have the image. From a start without much fine structure, so not from white noise, L-BFGS
             comes down a third further in `FOURIER` on the features of deep layers.
-        stop: one or more rules: `loss_below`, `improvement_below`, `out_of_time`, or any function that takes the
-            `History` and returns a reason, or an empty string to go on.
+        stop: one or more rules: `loss_below`, `improvement_below`, `out_of_steps`, `out_of_time`, or any function that
+            takes the `History` and returns a reason, or an empty string to go on.
         snapshots: the steps whose images are kept in ``history.snapshots``.
         callback: called with a `Step` after every evaluation; after resuming, from the last one or few on.
         progress: show a bar, and, before a long run, how long it will take.

@@ -229,26 +229,9 @@ def plot_losses(histories: History | Mapping[str, History], **words: Unpack[Word
     Raises:
         ValueError: when there is nothing to draw.
     """
-    figure, shown = losses_figure(histories)
-    present(figure, *shown, **words)
-
-
-def losses_figure(
-    histories: History | Mapping[str, History], *, height: float = 3.6, at: int | None = None
-) -> tuple[Figure, list[str]]:
-    """The figure of `plot_losses`, without its title and caption, and what is to be seen, in sentences.
-
-    Args:
-        histories: see `plot_losses`.
-        height: in inches.
-        at: a step whose losses are ringed.
-
-    Raises:
-        ValueError: when there is nothing to draw.
-    """
     begins = histories.stages[1:] if isinstance(histories, History) else []
     lines = loss_lines(histories)
-    figure, ax = line_figure(lines, "step", "loss", log=True, height=height)
+    figure, ax = line_figure(lines, "step", "loss", log=True)
     ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     shown = ["Losses by step, on a logarithmic scale", *line_words(lines)]
     for stage, step in enumerate(begins, start=2):
@@ -258,12 +241,7 @@ def losses_figure(
         shown.append(f"A thin line at step {step}: stage {stage} begins")
     if begins:
         shown.append("Losses of two stages cannot be compared")
-    if at is not None:
-        marked = [line[at] for line in lines.values()]
-        ax.plot([at] * len(marked), marked, "o", ms=11, mfc="none", mec=INK, mew=1.8, label=f"step {at}")
-        legend_beside(ax)
-        shown.append(f"Rings mark step {at}")
-    return figure, shown
+    present(figure, *shown, **words)
 
 
 def loss_lines(histories: History | Mapping[str, History]) -> dict[str, dict[int, float]]:
@@ -299,12 +277,12 @@ def plot_lines(
 
 
 def line_figure(
-    lines: Mapping[str, Mapping[Label, float]], xlabel: str, ylabel: str, *, log: bool, height: float = 3.6
+    lines: Mapping[str, Mapping[Label, float]], xlabel: str, ylabel: str, *, log: bool
 ) -> tuple[Figure, Axes]:
     """A figure of lines, see `plot_lines`, and its axes."""
     if not any(lines.values()):
         raise ValueError("no values to draw")
-    figure = Figure(figsize=(7.2, height), layout="constrained")
+    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
     ax = figure.add_subplot()
     for n, (label, points) in enumerate(lines.items()):
         x: list[Any] = list(points)

@@ -302,21 +302,6 @@ def test_a_run_of_one_stage_has_no_marks(figures: list[tuple[Figure, str]]) -> N
     assert alt == "Losses by step, on a logarithmic scale. style: 2.00 at first, 1.00 at last, from 1.00 to 2.00."
 
 
-def test_rings_mark_the_losses_of_a_step() -> None:
-    history = History([{"content": 4.0, "style": 8.0}, {"content": 1.0, "style": 2.0}, {"content": 0.5, "style": 1.0}])
-    figure, shown = plots.losses_figure(history, at=1)
-    rings = figure.axes[0].get_lines()[-1]
-    assert (list(rings.get_xdata()), list(rings.get_ydata())) == ([1, 1, 1], [1.0, 2.0, 3.0])
-    assert (rings.get_marker(), rings.get_markerfacecolor()) == ("o", "none")
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [
-        "content",
-        "style",
-        "sum",
-        "step 1",
-    ]
-    assert shown[-1] == "Rings mark step 1"
-
-
 def test_losses_of_several_runs_are_their_sums(figures: list[tuple[Figure, str]]) -> None:
     plots.plot_losses({"adam": History([{"a": 1.0, "b": 2.0}]), "lbfgs": History([{"a": 1.0, "b": 1.0}])})
     ((figure, _),) = figures

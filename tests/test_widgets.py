@@ -1,30 +1,21 @@
 """The explorers without a front end: what is drawn for given settings, and that every control has its effect."""
 
-import math
 import re
-import threading
-from base64 import b64decode
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
-from io import BytesIO
 from typing import Any
 
 import ipywidgets
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 
-from nst_lessons import Backbone, Ending, History, Result, load_image, preprocess, reconstruct_content, resize, to_pil
-from nst_lessons.image_files import MAX_BYTES
+from nst_lessons import Backbone, Ending, History, Result, preprocess, reconstruct_content, resize
 from nst_lessons.images import CAFFE_MEAN, MEAN, STD
-from nst_lessons.samples import sample
 from nst_lessons.visualize import activation_overlay
 from nst_lessons.widgets import (
     explore_features,
     explore_preprocessing,
     explore_reconstructions,
-    explore_transfer,
     features,
     predict,
     preprocessing,
@@ -32,11 +23,9 @@ from nst_lessons.widgets import (
     render_features,
     render_preprocessing,
     render_reconstruction,
-    transfer,
 )
-from nst_lessons.widgets.layout import enlarge, loss_curves
+from nst_lessons.widgets.layout import enlarge
 from nst_lessons.widgets.preprocessing import MISTAKES, bars
-from nst_lessons.widgets.transfer import PictureChooser, save_link, uploaded_files
 
 
 @pytest.fixture
@@ -382,263 +371,6 @@ def test_bars_are_full_at_one() -> None:
         "320",
         "320",
     ]
-
-
-def test_loss_curves_are_a_picture_with_words() -> None:
-    curves = loss_curves(
-        History([{"style": 1.0, "tv": 0.0}, {"style": 0.1, "tv": 0.0}, {"style": 0.01, "tv": 0.0}]), at=1
-    )
-    data, words, width, height = re.findall(
-        r'<img src="data:image/png;base64,([^"]*)" alt="([^"]*)" width="(\d+)" height="(\d+)"', curves
-    )[0]
-    assert words == (
-        "Losses by step, on a logarithmic scale. style: 1.00 at first, 0.01 at last, from 0.01 to 1.00. "
-        "Rings mark step 1."
-    )
-    assert Image.open(BytesIO(b64decode(data))).size == (int(width), int(height))
-
-
-def test_words_of_loss_curves_are_no_markup() -> None:
-    assert 'alt="Losses by step, on a logarithmic scale. &lt;&quot;&gt;: ' in loss_curves(History([{'<">': 2.0}]))
-
-
-@pytest.mark.parametrize("losses", [[], [{"tv": 0.0}], [{"tv": math.nan}]])
-def test_nothing_is_drawn_of_losses_that_are_not_positive(losses: list[dict[str, float]]) -> None:
-    assert loss_curves(History(losses)) == ""
-
-
-def test_saved_picture_is_the_picture() -> None:
-    assert 'href="data:image/png;base64,AAEC"' in save_link(bytes([0, 1, 2]))
-
-
-# The reader's own pictures.
-
-
-def png(image: Tensor) -> bytes:
-    file = BytesIO()
-    to_pil(image).save(file, "PNG")
-    return file.getvalue()
-
-
-def as_uploaded(name: str, data: bytes) -> Any:
-    """A FileUpload's value, as the installed ipywidgets has it."""
-    if ipywidgets.__version__.startswith("7."):
-        return {name: {"metadata": {"name": name, "type": "image/png", "size": len(data)}, "content": data}}
-    file = {"name": name, "type": "image/png", "size": len(data), "content": memoryview(data)}
-    return ({**file, "last_modified": datetime.now(timezone.utc)},)
-
-
-def test_uploads_of_ipywidgets_7_and_8_are_read_alike() -> None:
-    seven = {"a.png": {"metadata": {"name": "a.png", "size": 3}, "content": b"abc"}}
-    eight = ({"name": "a.png", "size": 3, "content": memoryview(b"abc")},)
-    assert uploaded_files(seven) == uploaded_files(eight) == [("a.png", b"abc")]
-    assert uploaded_files({}) == uploaded_files(()) == []
-
-
-def test_upload_joins_the_menu_and_is_chosen(photo: Tensor) -> None:
-    chooser = PictureChooser("photo", ["coffee", "rocket"])
-    before = chooser.thumbnail.value
-    chooser.upload.set_trait("value", as_uploaded("mine.png", png(photo)))
-    assert list(chooser.menu.options) == ["coffee", "rocket", "mine.png"]
-    assert chooser.menu.value == "mine.png"
-    assert chooser.thumbnail.value != before
-    torch.testing.assert_close(chooser.load(56), photo, atol=0.5 / 255 + 1e-6, rtol=0)
-
-
-def test_phones_call_every_picture_alike_and_each_is_kept(photo: Tensor) -> None:
-    chooser = PictureChooser("photo", ["coffee", "rocket"])
-    seen = set()
-    for n, picture in enumerate([photo, 1 - photo, photo / 2], start=1):
-        chooser.upload.set_trait("value", as_uploaded("image.jpg", png(picture)))
-        assert chooser.menu.value == ("image.jpg" if n == 1 else f"image.jpg ({n})")
-        torch.testing.assert_close(chooser.load(photo.shape[-1]), picture, rtol=0, atol=0.003)
-        seen.add(chooser.thumbnail.value)
-    assert len(seen) == 3
-    chooser.upload.set_trait("value", as_uploaded("image.jpg", png(1 - photo)))  # once more
-    assert chooser.menu.value == "image.jpg (2)"
-    assert list(chooser.menu.options) == ["coffee", "rocket", "image.jpg", "image.jpg (2)", "image.jpg (3)"]
-
-
-def test_an_upload_does_not_take_the_place_of_a_sample(photo: Tensor) -> None:
-    chooser = PictureChooser("photo", ["coffee", "rocket"])
-    chooser.upload.set_trait("value", as_uploaded("coffee", png(photo)))
-    assert chooser.menu.value == "coffee (2)"
-    chooser.menu.value = "coffee"
-    torch.testing.assert_close(chooser.load(40), load_image(sample("coffee", 40)))
-
-
-def test_limits_of_uploads_stand_beside_the_button(photo: Tensor) -> None:
-    chooser = PictureChooser("photo", ["coffee"])
-    assert "1 MB in Colab" in chooser.words.value
-    assert f"{MAX_BYTES // 10**6} MB" in chooser.words.value
-    chooser.upload.set_trait("value", as_uploaded("large.png", bytes(MAX_BYTES + 1)))
-    assert "large.png cannot be used: more than 100 MB" in chooser.words.value
-
-
-def test_unusable_upload_is_refused_in_words() -> None:
-    chooser = PictureChooser("photo", ["coffee"])
-    chooser.upload.set_trait("value", as_uploaded("<notes>.png", b"buy milk"))
-    assert list(chooser.menu.options) == ["coffee"]
-    assert "&lt;notes&gt;.png cannot be used: in no image format" in chooser.words.value
-
-
-# Transfers.
-
-
-def wait_until_done() -> None:
-    """Until the thread of a run has ended."""
-    for thread in threading.enumerate():
-        if thread.name == "style transfer":
-            thread.join(60)
-            assert not thread.is_alive()
-
-
-@pytest.fixture
-def explorer(five_blocks: Backbone) -> Iterator[Any]:
-    """An explorer of transfers at 64 pixels."""
-    explorer = explore_transfer(five_blocks)
-    control(explorer, "size").value = 64
-    control(explorer, "steps").value = 3
-    yield explorer
-    control(explorer, "Stop").click()
-    wait_until_done()
-
-
-def test_transfer_runs_to_its_end(explorer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "REFRESH_SECONDS", 0)
-    seen: list[str] = []
-    for text in (widget for widget in walk(explorer) if isinstance(widget, ipywidgets.HTML)):
-        text.observe(lambda change: seen.append(change["new"]), "value")
-    before = pictures(explorer)
-    control(explorer, "Run").click()
-    wait_until_done()
-    assert [re.findall(r"Step \d of 3", text) for text in seen[:3]] == [[f"Step {n} of 3"] for n in (1, 2, 3)]
-    assert "The run has ended: all 3 steps were taken, after " in seen[-1]
-    assert pictures(explorer)[-1] != before[-1]
-    assert load_image(pictures(explorer)[-1]).shape[-1] == 320
-    assert not control(explorer, "Run").disabled
-    assert control(explorer, "Stop").disabled
-
-
-def test_stop_ends_a_run_and_run_starts_no_second(explorer: Any) -> None:
-    control(explorer, "steps").value = 500
-    run, stop = control(explorer, "Run"), control(explorer, "Stop")
-    run.click()
-    assert run.disabled
-    assert not stop.disabled
-    run.click()
-    assert sum(thread.name == "style transfer" for thread in threading.enumerate()) == 1
-    stop.click()
-    wait_until_done()
-    assert "stopped by hand" in words(explorer)
-    assert 'download="transfer.png"' in words(explorer)
-    assert not run.disabled
-
-
-@pytest.fixture
-def warm_results(monkeypatch: pytest.MonkeyPatch) -> list[Result]:
-    """The results of the explorer's runs, each of which begins with 80 steps on the compact network."""
-    results: list[Result] = []
-
-    def style_transfer(*args: Any, **options: Any) -> Result:
-        results.append(real_transfer(*args, **options, warm_start=True))
-        return results[-1]
-
-    real_transfer = transfer.style_transfer
-    monkeypatch.setattr(transfer, "style_transfer", style_transfer)
-    monkeypatch.setattr("nst_lessons.transfer.FULL_SIZE_CHANNELS", 1)
-    return results
-
-
-def test_stop_ends_a_run_during_its_warm_start(
-    explorer: Any, warm_results: list[Result], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(transfer, "REFRESH_SECONDS", 0)
-    progress: list[str] = []
-
-    def stop_at_the_third_step(text: str) -> None:
-        progress.extend(re.findall(r"Step \d+ of \d+, at most \d+ s to go at this pace", text))
-        if len(progress) == 3:
-            control(explorer, "Stop").click()
-
-    for text in (widget for widget in walk(explorer) if isinstance(widget, ipywidgets.HTML)):
-        text.observe(lambda change: stop_at_the_third_step(change["new"]), "value")
-    control(explorer, "Run").click()
-    wait_until_done()
-    (result,) = warm_results
-    assert [text.split(",")[0] for text in progress] == ["Step 1 of 83", "Step 2 of 83", "Step 3 of 83"]
-    assert (result.ending, result.history.stages, len(result.history.losses)) == (Ending.RULE, [0], 3)
-    assert "The run has ended: stopped by hand at step 2" in words(explorer)
-
-
-def test_curves_of_a_warm_start_are_drawn_with_their_stages(
-    explorer: Any, warm_results: list[Result], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn: list[list[int]] = []
-
-    def loss_curves(history: History) -> str:
-        drawn.append(history.stages.copy())
-        return f"<p>{len(history.losses)} steps</p>"
-
-    monkeypatch.setattr(transfer, "loss_curves", loss_curves)
-    monkeypatch.setattr(transfer, "CURVE_SECONDS", 0)
-    control(explorer, "Run").click()
-    wait_until_done()
-    assert drawn == 80 * [[0]] + 4 * [[0, 80]]  # at each of 83 steps, and at the end
-    assert "83 steps" in words(explorer)
-
-
-def test_curves_are_drawn_less_often_than_the_picture(explorer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[int] = []
-    monkeypatch.setattr(transfer, "loss_curves", lambda history: drawn.append(len(history.losses)) or "")
-    monkeypatch.setattr(transfer, "REFRESH_SECONDS", 0)
-    monkeypatch.setattr(transfer, "CURVE_SECONDS", 1000)
-    control(explorer, "Run").click()
-    wait_until_done()
-    assert drawn == [3]
-
-
-def test_transfer_is_given_what_the_controls_say(explorer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: dict[str, Any] = {}
-
-    def style_transfer(backbone: Backbone, photo: Tensor, painting: Tensor, **options: Any) -> Result:
-        given.update(options, photo=photo, painting=painting)
-        return Result(photo, History([{"style": 0.5}], seconds=1.0), Ending.RULE, "enough was seen")
-
-    monkeypatch.setattr(transfer, "style_transfer", style_transfer)
-    control(explorer, "photo").value = "coffee"
-    control(explorer, "painting").value = "mosaic"
-    control(explorer, "alpha / beta").value = 0.01
-    control(explorer, "content layer").value = "relu3_1"
-    control(explorer, "total variation").value = 10.0
-    control(explorer, "Run").click()
-    wait_until_done()
-    torch.testing.assert_close(given["photo"], load_image(sample("coffee", 64)))
-    torch.testing.assert_close(given["painting"], load_image(sample("mosaic", 64)))
-    assert given["beta"] == pytest.approx(100)
-    assert (given["content_layers"], given["tv"], given["steps"]) == (["relu3_1"], 10.0, 3)
-    assert "The run has ended: enough was seen, after 1 s. Loss 0.5 (style 0.5)." in words(explorer)
-
-
-def test_failing_run_says_why(explorer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def style_transfer(*_: Any, **__: Any) -> Result:
-        raise RuntimeError("not enough <memory>")
-
-    monkeypatch.setattr(transfer, "style_transfer", style_transfer)
-    control(explorer, "Run").click()
-    wait_until_done()
-    assert "This run failed: not enough &lt;memory&gt;." in words(explorer)
-    assert not control(explorer, "Run").disabled
-
-
-def test_picture_too_narrow_for_the_size_says_so(explorer: Any) -> None:
-    file = BytesIO()
-    Image.new("RGB", (160, 20)).save(file, "PNG")
-    control(explorer, "your own photo").set_trait("value", as_uploaded("banner.png", file.getvalue()))
-    assert control(explorer, "photo").value == "banner.png"
-    control(explorer, "Run").click()
-    assert not control(explorer, "Run").disabled
-    assert "64 x 8" in words(explorer)
 
 
 def test_a_guess_is_shown_beside_what_was_measured(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,13 +12,16 @@ an `Output`: a thread may set them, and nothing flickers.
 from nst_lessons.widgets.features import explore_features, render_features
 from nst_lessons.widgets.prediction import predict
 from nst_lessons.widgets.preprocessing import explore_preprocessing, render_preprocessing
+from nst_lessons.widgets.reconstructing import explore_content, explore_style
 from nst_lessons.widgets.reconstructions import explore_reconstructions, render_reconstruction
 from nst_lessons.widgets.transfer import explore_transfer
 
 __all__ = [
+    "explore_content",
     "explore_features",
     "explore_preprocessing",
     "explore_reconstructions",
+    "explore_style",
     "explore_transfer",
     "predict",
     "render_features",

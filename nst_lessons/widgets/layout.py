@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from html import escape
-from io import BytesIO
 from typing import TypeAlias
 
 import ipywidgets as widgets
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from nst_lessons.figures import sentences, to_png
-from nst_lessons.history import History
-from nst_lessons.plots import losses_figure
+from nst_lessons.figures import to_png
 
 Panels: TypeAlias = Mapping[str, Tensor]
 
 PANEL = 320  # the side of a picture on the page, in pixels
 CONTROLS = 340  # the width of the column of controls, in pixels
-CURVES = 2.4  # the height of the loss curves, in inches
 SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
@@ -69,12 +63,17 @@ def explorer(
 def page(controls: Sequence[widgets.Widget], pictures: Sequence[widgets.Widget]) -> widgets.VBox:
     """Controls on the left, pictures and words on the right; on a narrow screen one above the other."""
     for control in controls:
-        control.layout.width = "98%"
-        if hasattr(control.style, "description_width"):  # a button has none
-            control.style.description_width = "110px"
+        fit(control)
     left = widgets.VBox(controls, layout=widgets.Layout(width=f"{CONTROLS}px", margin="0 24px 12px 0"))
     right = widgets.VBox(pictures, layout=widgets.Layout(max_width=f"{2 * PANEL + 40}px"))
     return widgets.VBox([row([left, right])])
+
+
+def fit(control: widgets.Widget) -> None:
+    """Make a control as wide as its column, with room for its description."""
+    control.layout.width = "98%"
+    if hasattr(getattr(control, "style", None), "description_width"):  # a button and a row have none
+        control.style.description_width = "110px"
 
 
 def row(children: Sequence[widgets.Widget]) -> widgets.HBox:
@@ -87,9 +86,9 @@ def slider(label: str, options: Sequence[float], value: float) -> widgets.Select
     return widgets.SelectionSlider(options=options, value=value, description=label, continuous_update=False)
 
 
-def frame(side: int = PANEL) -> widgets.Image:
+def frame(side: int = PANEL, format: str = "png") -> widgets.Image:
     """Where a picture is shown, of a fixed width on the page."""
-    return widgets.Image(format="png", layout=widgets.Layout(width=f"{side}px", margin="0 8px 8px 0"))
+    return widgets.Image(format=format, layout=widgets.Layout(width=f"{side}px", margin="0 8px 8px 0"))
 
 
 def show(place: widgets.Image, image: Tensor) -> None:
@@ -106,21 +105,3 @@ def enlarge(image: Tensor, side: int = PANEL) -> Tensor:
 def paragraph(text: str) -> str:
     """Text as HTML."""
     return f'<p style="line-height: 1.4; margin: 4px 0">{escape(text)}</p>'
-
-
-def loss_curves(history: History, at: int | None = None) -> str:
-    """The losses of a run by step, see `losses_figure`, as HTML; nothing when none is positive."""
-    if not any(value > 0 for losses in history.losses for value in losses.values()):
-        return ""
-    figure, shown = losses_figure(history, height=CURVES, at=at)
-    png = to_png(figure)
-    width, height = Image.open(BytesIO(png)).size  # known in advance, so that the page does not jump
-    return (
-        f'<img src="{data_url(png)}" alt="{escape(sentences(*shown))}" width="{width}" height="{height}" '
-        'style="display: block; max-width: 100%; height: auto">'
-    )
-
-
-def data_url(png: bytes) -> str:
-    """A PNG file as an address."""
-    return f"data:image/png;base64,{b64encode(png).decode()}"

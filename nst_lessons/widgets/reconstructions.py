@@ -8,7 +8,8 @@ import ipywidgets as widgets
 from torch import Tensor
 
 from nst_lessons.history import Result
-from nst_lessons.widgets.layout import Panels, explorer, loss_curves, paragraph, slider
+from nst_lessons.widgets.curves import loss_curves
+from nst_lessons.widgets.layout import Panels, explorer, paragraph, slider
 
 
 def explore_reconstructions(results: Mapping[str, Result], original: Tensor | None = None) -> widgets.VBox:
