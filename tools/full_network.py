@@ -59,6 +59,8 @@ TRANSFER = {  # as in lesson 5
     "tv": 3.0,
 }
 RATIOS = {"10": 0.1, "1": 1.0, "1_10": 10.0, "1_100": 100.0, "1_1000": 1000.0}  # alpha / beta: beta
+ATLAS_LAYERS = ("relu2_2", "relu3_1", "relu4_2", "relu5_2")
+ATLAS_STEPS = (10, 40, 200)
 GAP = 4  # pixels between the squares of a sheet
 NOT_DONE = ("network", "pooling", "source", "note")  # of a recipe's row: the tool's own network, and words
 
@@ -87,6 +89,7 @@ class Job:
     options: Settings
     published: Settings = field(default_factory=dict)  # what a recipe's name stands for
     pooling: str = "avg"
+    runs: int = 1
 
     def settings(self, network: str, digest: str) -> Settings:
         """All that the picture depends on, as JSON has it; `digest` is the SHA-256 of the network's weights file."""
@@ -110,7 +113,7 @@ class Job:
         image = next(iter(self.images.values())).load()
         height, width = (options["size"],) * 2 if "size" in options else image.shape[-2:]
         backbone = load_backbone(network, pooling=self.pooling)
-        return run_seconds(backbone, (height, width), layers, options.get("count", 1) * round(steps))
+        return run_seconds(backbone, (height, width), layers, self.runs * round(steps))
 
     def make(self, network: str, checkpoint: Path) -> Result:
         """Make the picture, or go on from the checkpoint."""
@@ -151,6 +154,47 @@ def channel_sheet(
     return Result(sheet, History([losses]), Ending.STEPS, f"all {steps} steps of each channel were taken")
 
 
+def transfer_sheet(
+    backbone: Backbone,
+    photo: Tensor,
+    painting: Tensor,
+    *,
+    content_layers: list[str],
+    betas: list[float],
+    shown: list[int],
+    checkpoint: Path,
+    progress: bool,
+    **options: Any,
+) -> Result:
+    """An atlas of transfers: a row for each content layer and beta, a column for each number of steps.
+
+    The names of the losses tell the rows. There is one checkpoint for each row, so that little is lost.
+    """
+    choices = [(layer, beta) for layer in content_layers for beta in betas]
+    runs = sweep(
+        lambda choice: style_transfer(
+            backbone,
+            photo,
+            painting,
+            **{**options, "content_layers": [choice[0]], "beta": choice[1], "snapshots": [step - 1 for step in shown]},
+            checkpoint=checkpoint.with_suffix(f".{choice[0]}.{choice[1]:g}.run"),
+            progress=progress,
+        ),
+        choices,
+    )
+    for run in runs.values():
+        if run.ending in (Ending.INTERRUPTED, Ending.FAILED):
+            return run
+    rows = [
+        torch.cat([run.history.snapshots.get(step - 1, run.image) for step in shown], dim=3) for run in runs.values()
+    ]
+    losses = {f"{layer}, beta {beta:g}": sum(run.losses.values()) for (layer, beta), run in runs.items()}
+    for layer, beta in choices:
+        checkpoint.with_suffix(f".{layer}.{beta:g}.run").unlink(missing_ok=True)
+    steps = options["steps"]
+    return Result(torch.cat(rows, dim=2), History([losses]), Ending.STEPS, f"all {steps} steps of each row were taken")
+
+
 def content_jobs() -> dict[str, Job]:
     """The photo from five depths: Gatys et al. (2015), figure 1, below; small first, as in lesson 3."""
     photo = {"photo": Source("astronaut", 256)}
@@ -184,6 +228,21 @@ def ratio_jobs() -> dict[str, Job]:
     }
 
 
+def atlas_jobs() -> dict[str, Job]:
+    """Content layer by alpha / beta by steps, for the atlas of lesson 5."""
+    options = {**TRANSFER, "alpha": 1.0, "start": "photo", "warm_start": False, "optimizer": "lbfgs", "seed": 0}
+    choices = {"content_layers": list(ATLAS_LAYERS), "betas": list(RATIOS.values()), "shown": list(ATLAS_STEPS)}
+    count = len(ATLAS_LAYERS) * len(RATIOS)
+    return {
+        "atlas": Job(
+            transfer_sheet,
+            portrait_and_painting(128, 160),
+            {**options, **choices, "steps": ATLAS_STEPS[-1]},
+            runs=count,
+        )
+    }
+
+
 def recipe_jobs() -> dict[str, Job]:
     """The published recipes, as in lesson 6, those with few steps first."""
     images = portrait_and_painting(384, 384)
@@ -209,10 +268,12 @@ def channel_jobs() -> dict[str, Job]:
     """What channels look for, at five depths, as in lesson 2."""
     photo = {"photo": Source("astronaut", 256)}
     options = {"count": 4, "size": 128, "steps": 200, "seed": 0}
-    return {f"channels_{layer}": Job(channel_sheet, photo, {"layer": layer, **options}) for layer in CHANNEL_LAYERS}
+    return {
+        f"channels_{layer}": Job(channel_sheet, photo, {"layer": layer, **options}, runs=4) for layer in CHANNEL_LAYERS
+    }
 
 
-JOBS = content_jobs() | style_jobs() | channel_jobs() | ratio_jobs() | recipe_jobs()
+JOBS = content_jobs() | style_jobs() | channel_jobs() | ratio_jobs() | atlas_jobs() | recipe_jobs()
 
 
 def read_settings(folder: Path) -> dict[str, Settings]:

@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
-
-from nst_lessons import load_image
 
 pytestmark = pytest.mark.browser
 
 PATIENCE_SECONDS = 120
 SETUP = """from nst_lessons import load_backbone, load_image, reconstruct_content, sample
-from nst_lessons.widgets import explore_features, explore_preprocessing, explore_reconstructions, explore_transfer
+from nst_lessons.widgets import explore_features, explore_preprocessing, explore_reconstructions
 
 photo = load_image(sample("astronaut"), 256)
 backbone = load_backbone("compact")"""
@@ -136,66 +133,3 @@ def test_reconstructions(open_notebook: Callable, tmp_path: Path) -> None:
     explorer.wait_for_change()
     page.get_by_text("step 12 of").wait_for()  # from the first snapshot to the last, by itself
     explorer.assert_clean()
-
-
-def test_transfer(open_notebook: Callable, tmp_path: Path) -> None:
-    page = open_notebook(SETUP, "explore_transfer(backbone)", "6 * 7")
-    explorer = Explorer(page)
-    page.screenshot(path=tmp_path / "opened.png")
-    page.get_by_label("photo", exact=True).select_option("coffee")
-    explorer.wait_for_change(words=False)
-    page.get_by_label("painting", exact=True).select_option("stained_glass")
-    explorer.wait_for_change(words=False)
-
-    own = tmp_path / "my own.png"
-    Image.linear_gradient("L").save(own)
-    upload(page, "your own photo", own)
-    explorer.wait_for_change(words=False)
-    assert [option.replace("\xa0", " ") for option in options(page, "photo")][-1] == "my own.png"
-    noise = Image.effect_noise((3200, 4000), 80)  # more than Jupyter's server takes by default
-    Image.merge("RGB", [noise] * 3).save(own, compress_level=0)
-    assert own.stat().st_size > 30_000_000
-    upload(page, "your own photo", own)
-    explorer.wait_for_change(words=False)
-    assert [option.replace("\xa0", " ") for option in options(page, "photo")][-1] == "my own.png (2)"
-    own.write_text("not a picture")
-    upload(page, "your own painting", own)
-    explorer.wait_for_change(pictures=False)
-    assert "my own.png cannot be used" in explorer.shown[1]
-
-    page.get_by_label("photo", exact=True).select_option("coffee")
-    page.get_by_label("content layer").select_option("relu2_2")
-    for label in ("alpha / beta", "total variation"):
-        slider(page, label).press("ArrowRight")
-    slider(page, "size").press("End")  # a small picture is done before it can be stopped
-    slider(page, "steps").press("End")
-    run, stop = (page.locator(".widget-button", has_text=name) for name in ("Run", "Stop"))
-    explorer.shown = explorer.look()
-    run.press("Enter")
-    for _ in range(3):
-        explorer.wait_for_change()
-    assert run.is_disabled()
-    page.screenshot(path=tmp_path / "running.png")
-
-    page.locator(".jp-Cell").nth(2).locator(".cm-content").click()
-    page.keyboard.press("Shift+Enter")
-    page.locator(".jp-Cell").nth(2).get_by_text("[4]:").first.wait_for()  # run a second time
-    assert run.is_disabled()
-    explorer.wait_for_change()  # still at work
-    stop.press("Enter")
-    page.get_by_text("stopped by hand").wait_for()
-    assert run.is_enabled()
-    assert stop.is_disabled()
-    assert page.locator(".widget-html img[alt^='Losses by step']").is_visible()
-    page.screenshot(path=tmp_path / "stopped.png")
-    with page.expect_download() as download:
-        page.get_by_role("link", name="Save this picture").click()
-    assert load_image(download.value.path()).shape[-1] == 512
-    explorer.assert_clean()
-
-
-def upload(page: Any, button: str, path: Path) -> None:
-    """Choose a file for an upload button."""
-    with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name=button).click()
-    chooser.value.set_files(path)
