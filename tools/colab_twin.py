@@ -93,7 +93,7 @@ def run_first_cell(twin: Path, folder: Path, index: str) -> None:
     write(nbformat.v4.new_notebook(cells=[cell]), notebook)
     pip(twin, "uninstall", "--quiet", "--yes", "nst-lessons")
     before = pip(twin, "list", "--format=freeze").splitlines()
-    command = [twin / "bin" / "jupyter", "execute", notebook]
+    command: list[str | Path] = [twin / "bin" / "jupyter", "execute", notebook]
     subprocess.run(command, env=only_index(activated(twin), index), check=True)
     check_installed(before, pip(twin, "list", "--format=freeze").splitlines())
 
