@@ -141,6 +141,7 @@ def test_all_lessons_can_be_published(tmp_path, monkeypatch):
     shutil.copytree(NOTEBOOKS, tmp_path / "notebooks")
     shutil.copy(NOTEBOOKS.parent / "README.md", tmp_path)
     monkeypatch.setattr(publish, "ROOT", tmp_path)
+    assert main(["publish"]) == 0  # this may be a published copy itself
     before = contents(tmp_path)
     assert main(ADA) == 0
     for path in LESSONS:
@@ -161,4 +162,4 @@ def test_no_link_of_a_lesson_is_dead_before_it_is_published(path):
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
     assert [link for link in links if not link.startswith("http") and not (NOTEBOOKS / link).is_file()] == []
-    assert not any(word in text for word in ("OWNER", "mybinder.org", "colab.research.google.com"))
+    assert "OWNER" not in text

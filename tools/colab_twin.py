@@ -21,6 +21,7 @@ from nbformat import NotebookNode
 from packaging.requirements import Requirement
 
 from nst_lessons.editions import solutions_edition, write
+from nst_lessons.publish import refer
 from store_notebooks import keep_outputs
 from version_table import ROOT, activated, find_python, read_project
 
@@ -89,6 +90,7 @@ def run_first_cell(twin: Path, folder: Path, index: str) -> None:
         SystemExit: if this changes more than that the package is there.
     """
     cell = next(cell for cell in solutions_edition(SOURCES[0]).cells if cell.cell_type == "code")
+    cell.source = refer(cell.source, "", "")  # in a published copy it would install from GitHub
     notebook = folder / "first_cell.ipynb"
     write(nbformat.v4.new_notebook(cells=[cell]), notebook)
     pip(twin, "uninstall", "--quiet", "--yes", "nst-lessons")
