@@ -121,7 +121,7 @@ def solved_lesson(source: Path) -> NotebookNode:
 
 def run_tests(twin: Path, *arguments: str | Path) -> bool:
     """Run pytest in the environment; whether all passed."""
-    command: list[str | Path] = [twin / "bin" / "pytest", *arguments]
+    command: list[str | Path] = [twin / "bin" / "pytest", "--disable-warnings", *arguments]
     return subprocess.run(command, cwd=ROOT, env=activated(twin)).returncode == 0
 
 
