@@ -11,6 +11,7 @@ The house, from the ground up (a module imports only those above it):
     image_files     files, URLs, bytes, PIL <-> image tensors
     gram_gradient   a faster gradient of the Gram matrix
     losses          gram_matrix, content_loss, style_loss, total_variation, transfer_loss: start reading here
+    scaled_gradient float16 for GPUs that cannot multiply bfloat16
     network         Backbone: backbone(image, layers) -> {layer: features}
     weight_files    load_backbone("compact" | "vgg16" | "vgg19" | path): reading, downloading, hashes
     stages          Stage: a part of a run
@@ -35,9 +36,10 @@ The house, from the ground up (a module imports only those above it):
     questions       a bank of questions with answers, as data
     record          what a transfer writes: the picture, and how it was made
     editions        a lesson's source as students, teachers and nbgrader get it
+    publish         badges, links and install source of a teacher's own copy on GitHub
     lab             the lessons in JupyterLab
     doctor          what this machine has, and how fast it is
-    __main__        nst-lessons: lab, transfer, doctor, fetch
+    __main__        nst-lessons: lab, transfer, assignment, publish, doctor, fetch
 """
 
 from nst_lessons.coordinates import FOURIER, PIXELS, Coordinates

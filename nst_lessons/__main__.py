@@ -1,4 +1,4 @@
-"""The command line: ``nst-lessons lab | transfer | assignment | doctor | fetch``.
+"""The command line: ``nst-lessons lab | transfer | assignment | publish | doctor | fetch``.
 
 An error is one line on stderr. The exit code tells how it went, see `EXIT_CODES`.
 """
@@ -29,6 +29,7 @@ from nst_lessons.images import CONVENTIONS, resize
 from nst_lessons.lab import LESSONS_FOLDER, open_lessons
 from nst_lessons.memory import keep_freed_memory
 from nst_lessons.optimizers import OPTIMIZERS
+from nst_lessons.publish import publish, withdraw
 from nst_lessons.published import PUBLISHED, TransferOptions
 from nst_lessons.reconstruct import STARTS
 from nst_lessons.record import check_outputs, keep, plan_record, record_path, result_record
@@ -101,6 +102,8 @@ def run(argv: Sequence[str] | None) -> int:
             written = write_assignment(args.folder)
             print(f"wrote {len(written)} lessons into {args.folder / 'source'}, as nbgrader wants them")
             return 0
+        if args.command == "publish":
+            return publish_lessons(args.repo, args.ref)
         memory_kept = keep_freed_memory()
         if args.command == "transfer":
             return transfer(args)
@@ -141,6 +144,11 @@ def command_line() -> argparse.ArgumentParser:
     text = "write the lessons as nbgrader's source tree, with solutions and graded cells"
     command = commands.add_parser("assignment", help=text, description=text)
     command.add_argument("folder", type=Path, metavar="DIR", help="a course's folder, in which source/ is made")
+    text = "write Colab's and Binder's badges, links and install source for a copy of this repository on GitHub"
+    more = "; in a clone. Without --repo and --ref, take them out again."
+    command = commands.add_parser("publish", help=text, description=text + more)
+    command.add_argument("--repo", metavar="OWNER/NAME", help="the copy on GitHub")
+    command.add_argument("--ref", metavar="TAG", help="the tag that students open")
     text = "show what is installed, what the hardware can do and how long a transfer takes"
     commands.add_parser("doctor", help=text, description=text)
     text = "download a VGG's weights, once, and verify them"
@@ -272,6 +280,24 @@ def open_start(source: str, photo: Tensor) -> Tensor:
             f"{width} : {height}; crop one of them, or choose from {', '.join(STARTS)}"
         )
     return resize(start, (height, width))
+
+
+def publish_lessons(repository: str | None, ref: str | None) -> int:
+    """Let the lessons refer to a copy on GitHub, or to none.
+
+    Raises:
+        ValueError: if only one of the two is given, and see `publish`.
+    """
+    if (repository is None) != (ref is None):
+        raise ValueError("--repo OWNER/NAME and --ref TAG belong together")
+    if repository is None or ref is None:
+        print(f"took badges and links out of {len(withdraw())} files")
+        return 0
+    print(f"wrote badges and links to {repository} at {ref} into {len(publish(repository, ref))} files")
+    print(
+        f"students can open them after: git commit -am 'Published as {ref}' && git tag {ref} && git push origin {ref}"
+    )
+    return 0
 
 
 def fetch(network: str) -> int:

@@ -12,7 +12,7 @@ import torch
 from nst_lessons import __version__
 from nst_lessons.estimate import duration, run_seconds
 from nst_lessons.memory import KEPT
-from nst_lessons.network import multiplies_bfloat16
+from nst_lessons.network import fastest_dtype
 from nst_lessons.transfer import TRANSFER_DEFAULTS
 from nst_lessons.weight_files import (
     DOWNLOAD_MEGABYTES,
@@ -39,8 +39,11 @@ def report_machine(size: int, memory_kept: bool) -> None:
         tell(name, installed(name))
     tell("device", device := default_device())
     tell("threads", f"{torch.get_num_threads()} of {os.cpu_count()} processor cores")
-    bfloat16 = multiplies_bfloat16(device)
-    tell("bfloat16", "yes: features are computed in it" if bfloat16 else "no: features are computed in float32")
+    dtype = str(fastest_dtype(device)).removeprefix("torch.")
+    tell(
+        "bfloat16",
+        "yes: features are computed in it" if dtype == "bfloat16" else f"no: features are computed in {dtype}",
+    )
     kept = "yes" if memory_kept else "no (this takes Linux with glibc, and 4 GB of free memory)"
     tell("memory", f"up to {KEPT >> 20} MB that a step frees are kept for the next step: {kept}")
     for name in DOWNLOADS:

@@ -56,7 +56,7 @@ def gigabytes(size: float) -> str:
 
 def value_bytes(backbone: Backbone) -> int:
     """Bytes of one activation inside a backbone."""
-    return 2 if backbone.uses_bfloat16() else 4
+    return backbone.activation_dtype().itemsize
 
 
 def features_bytes(backbone: Backbone, size: Size, layers: Iterable[str], bytes_each: int = 4) -> list[int]:

@@ -9,8 +9,9 @@ Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from itertools import groupby
 from typing import Literal, get_args
@@ -21,11 +22,12 @@ from torch.utils.checkpoint import checkpoint as recompute_in_backward
 
 from nst_lessons.checks import check_choice, shown
 from nst_lessons.images import CONVENTIONS, check_images, preprocess
+from nst_lessons.scaled_gradient import Pass
 
 # Gatys et al. (2016), section 2, found that average pooling gives slightly more appealing results.
 POOLING = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
 Padding = Literal["zeros", "reflect", "replicate", "circular"]
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 RECOMPUTED_FROM = 1024 * 1024  # pixels; a smaller image's activations fit into any laptop's memory
 
 
@@ -146,17 +148,27 @@ class Backbone(nn.Module):
                 f"an image of {width}x{height} pixels is too small for {computed[-1]}; "
                 f"its shorter side must be at least {smallest}"
             )
+        compute = partial(self.compute, set(names.values()))
+        if (dtype := self.activation_dtype()) == torch.float16:
+            features = Pass(compute, self.use_float32).features(x)
+        else:
+            features = compute(x, dtype)
+        return {layer: features[name] for layer, name in names.items()}
+
+    def compute(self, wanted: Collection[str], x: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
+        """The features of the wanted layers, which are float32, with activations of a dtype."""
         features: dict[str, Tensor] = {}
-        with self.autocast():
-            for _, block in groupby(computed, key=block_number):
-                run = partial(self.run_layers, list(block), set(names.values()))
-                if x.requires_grad and height * width > RECOMPUTED_FROM:
+        large = x[0, 0].numel() > RECOMPUTED_FROM
+        with nullcontext() if dtype == torch.float32 else torch.autocast(self.device.type, dtype):
+            for _, block in groupby(self.layers_down_to(wanted), key=block_number):
+                run = partial(self.run_layers, list(block), wanted)
+                if x.requires_grad and large:
                     # A large image's activations are computed again in the backward pass rather than kept.
                     x, found = recompute_in_backward(run, x, use_reentrant=False)
                 else:
                     x, found = run(x)
                 features |= found
-        return {layer: features[name] for layer, name in names.items()}
+        return features
 
     def run_layers(self, layers: Iterable[str], wanted: Collection[str], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Run activations through some layers; the output, and the features of the wanted layers."""
@@ -167,15 +179,16 @@ class Backbone(nn.Module):
                 features[layer] = x.float()
         return x, features
 
-    def autocast(self) -> AbstractContextManager[object]:
-        """The context in which activations have the network's precision."""
-        if self.uses_bfloat16():
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return nullcontext()
+    def activation_dtype(self) -> torch.dtype:
+        """The dtype of activations inside the network."""
+        dtype: torch.dtype = getattr(torch, self.precision, None) or fastest_dtype(self.device)
+        return dtype
 
-    def uses_bfloat16(self) -> bool:
-        """Whether activations are bfloat16, two bytes per value, rather than float32."""
-        return self.precision == "bfloat16" or (self.precision == "auto" and multiplies_bfloat16(self.device))
+    def use_float32(self) -> None:
+        """Give float16 up, and say so; it is not asked for again, so this is said once."""
+        if self.precision != "float32":
+            self.precision = "float32"
+            warnings.warn("activations overflowed float16, so this network goes on in float32", stacklevel=2)
 
 
 def check_network(network: object) -> None:
@@ -189,9 +202,10 @@ def block_number(layer: str) -> int:
     return int(re.findall(r"\d+", layer)[0])
 
 
-def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware has instructions for bfloat16; without them it is slower than float32."""
+def fastest_dtype(device: torch.device) -> torch.dtype:
+    """The dtype of activations for which the hardware has the fastest instructions: bfloat16 if any."""
     if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot say
-    return device.type == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    multiplies = device.type == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return torch.bfloat16 if multiplies else torch.float32

@@ -81,8 +81,9 @@ def load_backbone(
             By default a weights file's is guessed, and a guess of Caffe's is printed: see `guess_convention`. For the
             network of ``NST_LESSONS_BACKBONE``, the environment variable ``NST_LESSONS_CONVENTION`` says it.
         device: by default a GPU where there is one.
-        precision: of the activations; ``"auto"`` is bfloat16 where the hardware multiplies it and float32
-            elsewhere, ``"float32"`` is exact everywhere.
+        precision: of the activations; ``"auto"`` is bfloat16 where the hardware multiplies it, float16 on other CUDA
+            GPUs (until it overflows, see `nst_lessons.scaled_gradient`) and float32 elsewhere; ``"float32"`` is exact
+            everywhere.
 
     Raises:
         WeightsError: when the weights cannot be read or downloaded; the message names the remedy.

@@ -1,15 +1,19 @@
 """The check of returned notebooks: copies of the stored lessons, as students might hand them in."""
 
+import json
 from copy import deepcopy
 from pathlib import Path
+from uuid import UUID
 
 import nbformat
 import pytest
 from nbformat import NotebookNode
 
 from check_returned import LESSONS, check, code_cells, compare, main
+from nst_lessons.editions import read_source
 
 STORED = {path.name: nbformat.read(path, as_version=4) for path in sorted(LESSONS.glob("*.ipynb"))}
+SOURCES = sorted((LESSONS / "source").glob("*.py"))
 NAME = "03_content_reconstruction.ipynb"
 
 
@@ -79,6 +83,50 @@ def test_colab_stores_the_cells_names_elsewhere(returned):
         cell.metadata["id"] = cell.pop("id")
     code_cells(returned)[5].source = "STEPS = 100"
     assert compare(returned, STORED[NAME]) == ([], ["changed: 6 `STEPS = 100`"])
+
+
+def saved_by_colab(notebook: NotebookNode) -> str:
+    """The file that Colab makes of a notebook that was run there, by the look of those on GitHub.
+
+    Names are among the cells' metadata, a link comes first, and the state of widgets lacks the key "state".
+    """
+    saved = nbformat.from_dict(deepcopy(notebook))
+    saved.nbformat_minor = 0
+    widget = {"model_module": "@jupyter-widgets/controls", "model_name": "IntSliderModel", "state": {"value": 3}}
+    saved.metadata |= {
+        "accelerator": "GPU",
+        "colab": {"provenance": [], "gpuType": "T4"},
+        "widgets": {"application/vnd.jupyter.widget-state+json": {"0342ed73509448aebad7813f3e469dde": widget}},
+    }
+    for cell in saved.cells:
+        cell.metadata["id"] = cell.pop("id")
+        if cell.get("outputs"):
+            cell.metadata |= {"outputId": str(UUID(int=0)), "colab": {"base_uri": "https://localhost:8080/"}}
+    link = nbformat.v4.new_markdown_cell("<a href='...'>Open In Colab</a>", metadata={"id": "view-in-github"})
+    del link["id"]
+    return json.dumps({**saved, "cells": [link, *saved.cells]})
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_a_notebook_saved_by_colab_is_accepted_and_its_widgets_are_named(name, tmp_path, capsys):
+    path = tmp_path / "Copy of a lesson.ipynb"
+    path.write_text(saved_by_colab(STORED[name]))
+    assert check(path, STORED)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        f"{path}: run as a whole and in order, {name}",
+        "  saved with widgets: Colab stores their state; GitHub cannot show it",
+    ]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_the_marks_of_nbgrader_survive_colab(source):
+    lesson = read_source(source)
+    returned = nbformat.reads(saved_by_colab(lesson), as_version=4)
+    nbformat.validate(returned)
+    marks = [[cell.metadata.get("nbgrader") for cell in notebook.cells] for notebook in (lesson, returned)]
+    assert marks[1] == [None, *marks[0]]
+    assert any(marks[0])
 
 
 def test_one_cell_that_was_not_run(returned):

@@ -108,3 +108,16 @@ def test_pictures_of_features_on_a_gpu(compact, photo):
     assert activation_overlay(photo, maps[:, :1]).device == photo.device
     assert layer_sensitivity(compact, photo, {"darker": photo / 2}, ["relu1_1"])["darker"]["relu1_1"] > 0
     assert maximise_activation(compact, "conv3_1", 2, size=48, steps=3, progress=False).image.device == photo.device
+
+
+@on_gpu
+def test_a_run_in_float16_on_a_gpu_ends_with_the_loss_that_it_has_in_float32(photo, painting):
+    """As on a GPU that cannot multiply bfloat16, such as Colab's T4."""
+
+    def final_loss(precision):
+        backbone = load_backbone("compact", precision=precision)
+        result = style_transfer(backbone, photo, painting, steps=50, optimizer="adam", progress=False)
+        assert backbone.precision == precision
+        return sum(result.losses.values())
+
+    assert final_loss("float16") == pytest.approx(final_loss("float32"), rel=5e-3)

@@ -48,13 +48,14 @@ def test_doctor_tells_what_there_is(cache, monkeypatch, capsys):
     assert "compact, 32 x 32 pixels, 100 steps; extrapolated" in found["standard"]
 
 
-@pytest.mark.parametrize("answer", [True, False])
-def test_doctor_says_what_the_package_makes_of_the_machine(answer, cache, monkeypatch, capsys):
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_doctor_says_what_the_package_makes_of_the_machine(dtype, cache, monkeypatch, capsys):
+    answer = dtype == torch.bfloat16
     monkeypatch.setattr(command_line, "keep_freed_memory", lambda: answer)
-    monkeypatch.setattr(doctor, "multiplies_bfloat16", lambda device: answer)
+    monkeypatch.setattr(doctor, "fastest_dtype", lambda device: dtype)
     found = report(capsys)
     word = "yes" if answer else "no"
-    assert found["bfloat16"].startswith(f"{word}: ")
+    assert found["bfloat16"] == f"{word}: features are computed in {'it' if answer else str(dtype)[6:]}"
     assert f"512 MB that a step frees are kept for the next step: {word}" in found["memory"]
 
 

@@ -84,6 +84,7 @@ def test_nbgrader_gets_its_marks(source, folder, capsys):
 
 def test_solutions_are_opened_in_a_folder_of_their_own(source, folder, monkeypatch, capsys):
     launched = []
+    monkeypatch.setattr(lab, "find_spec", lambda name: name)  # JupyterLab need not be installed
     monkeypatch.setattr(lab, "run_jupyterlab", lambda arguments: launched.append(arguments[0]) or 0)
     assert main(["lab", "--solutions", "--no-browser"]) == 0
     file = folder / "nst_lessons_solutions" / "01_first_solutions.ipynb"

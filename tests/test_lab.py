@@ -28,7 +28,7 @@ def lessons(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def launched(monkeypatch) -> list[list[str]]:
-    """What JupyterLab would have been started with; the user is not root."""
+    """What JupyterLab would have been started with, which need not be installed; the user is not root."""
     launched = []
 
     def run_jupyterlab(arguments):
@@ -37,6 +37,7 @@ def launched(monkeypatch) -> list[list[str]]:
         return 0
 
     monkeypatch.setattr(lab, "run_jupyterlab", run_jupyterlab)
+    monkeypatch.setattr(lab, "find_spec", lambda name: name)
     monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
     return launched
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from nst_lessons import Backbone, load_backbone, network, preprocess
-from nst_lessons.network import multiplies_bfloat16
+from nst_lessons.network import fastest_dtype
 
 
 def test_layer_names_of_vgg19():
@@ -119,8 +119,17 @@ def test_precision_auto_goes_by_the_hardware(capabilities, monkeypatch, small_im
 
 def test_old_torch_cannot_tell_the_hardware_and_gets_float32(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    assert not multiplies_bfloat16(torch.device("cpu"))
-    assert not multiplies_bfloat16(torch.device("mps"))
+    assert fastest_dtype(torch.device("cpu")) == torch.float32
+    assert fastest_dtype(torch.device("mps")) == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [((7, 5), torch.float16), ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)],  # T4, A100, H100
+)
+def test_a_gpu_without_bfloat16_gets_float16(capability, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert fastest_dtype(torch.device("cuda")) == expected
 
 
 def test_unknown_names_are_refused_with_the_choice(tiny_backbone, small_image):
@@ -132,7 +141,7 @@ def test_unknown_names_are_refused_with_the_choice(tiny_backbone, small_image):
         Backbone([[4]], padding="mirror")
     with pytest.raises(ValueError, match="unknown convention 'tf'; choose from torchvision, caffe"):
         Backbone([[4]], convention="tf")
-    with pytest.raises(ValueError, match="unknown precision 'double'; choose from auto, float32, bfloat16"):
+    with pytest.raises(ValueError, match="unknown precision 'double'; choose from auto, float32, bfloat16, float16"):
         Backbone([[4]], precision="double")
 
 

@@ -1,12 +1,13 @@
 """The script that runs the tests on other versions: what it installs, with which Python, and what it reads in a log."""
 
+import os
 from pathlib import Path
 
 import pytest
 from packaging.specifiers import SpecifierSet
 
 import version_table
-from version_table import counts, find_python, lower_bound, lowest_pins, main, run_tests
+from version_table import activated, counts, find_python, lower_bound, lowest_pins, main, run_tests
 
 PROJECT = {
     "requires-python": ">=3.10",
@@ -61,6 +62,14 @@ def test_pythons_are_found_on_the_path_or_among_pyenvs(monkeypatch, tmp_path):
     assert find_python("3.10") == on_path
 
 
+def test_the_activated_environment_comes_first_and_nothing_before_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    monkeypatch.setenv("PATH", "/usr/bin")
+    env = activated(tmp_path)
+    assert env["PATH"].split(os.pathsep) == [f"{tmp_path}/bin", "/usr/bin"]
+    assert "PYTHONPATH" not in env
+
+
 def test_what_cannot_be_installed_is_said_and_logged(monkeypatch, tmp_path):
     monkeypatch.setattr(version_table, "ROOT", tmp_path)
     passed, cells = run_tests(interpreter(tmp_path / "python3.99", 1), [], tmp_path / "log")
@@ -78,7 +87,7 @@ def test_the_table_has_a_row_for_each_python_that_is_there(monkeypatch, tmp_path
     monkeypatch.setattr(version_table.tempfile, "mkdtemp", lambda prefix: str(tmp_path))
     monkeypatch.setattr(version_table, "find_python", lambda version: None if version == "3.99" else version)
     monkeypatch.setattr(version_table, "run_tests", fake_run)
-    monkeypatch.setattr(version_table.tomllib, "loads", lambda text: {"project": PROJECT})
+    monkeypatch.setattr(version_table, "read_project", lambda: PROJECT)
     with pytest.raises(SystemExit, match="not passed: lowest"):
         main()
     out, err = capsys.readouterr()

@@ -94,6 +94,9 @@ def compare(returned: NotebookNode, lesson: NotebookNode) -> Findings:
     changes = {
         "changed": numbered(ours, [i for i, j in sorted(pairs.items()) if source(ours[i]) != source(theirs[j])]),
         "added": numbered(ours, [i for i in range(len(ours)) if i not in pairs]),
+        "saved with widgets": "Colab stores their state; GitHub cannot show it"
+        if "widgets" in returned.metadata
+        else "",
     }
     return Findings(*([f"{what}: {cells}" for what, cells in found.items() if cells] for found in (problems, changes)))
 

@@ -35,6 +35,12 @@ print(platform.python_version(), *map(version, {SHOWN}), sep=" | ")
 """
 
 
+def read_project() -> Mapping[str, Any]:
+    """The table ``project`` of pyproject.toml."""
+    project: Mapping[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project
+
+
 def lower_bound(specifiers: SpecifierSet) -> str:
     """The version in a lone ``>=version``.
 
@@ -63,6 +69,15 @@ def find_python(version: str) -> Path | None:
     return None
 
 
+def activated(folder: str | Path) -> dict[str, str]:
+    """The environment variables of a shell in which a virtual environment is activated.
+
+    There is no PYTHONPATH, which could put another copy of the package before the installed one.
+    """
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return env | {"VIRTUAL_ENV": str(folder), "PATH": f"{folder}/bin{os.pathsep}{env['PATH']}"}
+
+
 def succeeds(log: Path, env: Mapping[str, str], *command: str | Path) -> bool:
     """Run a command in the project's folder, its output at the end of the log."""
     with log.open("a", encoding="utf-8") as file:
@@ -78,10 +93,7 @@ def counts(log: str) -> str:
 def run_tests(python: Path, pins: Sequence[str], log: Path) -> tuple[bool, str]:
     """Install and test in a fresh environment, deleted afterwards: whether all went well, and the cells of its row."""
     with tempfile.TemporaryDirectory(prefix="nst-lessons-venv-") as folder:
-        # As in an activated environment, and without a PYTHONPATH, which could put another copy before the installed.
-        env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        env |= {"VIRTUAL_ENV": folder, "PATH": f"{folder}/bin{os.pathsep}{env['PATH']}"}
-        scripts = Path(folder, "bin")
+        env, scripts = activated(folder), Path(folder, "bin")
         pip_install = scripts / "pip", "install", "--disable-pip-version-check", "--progress-bar=off"
         made = succeeds(log, env, python, "-m", "venv", folder)
         if not (made and succeeds(log, env, *pip_install, ".[test]", *pins)):
@@ -95,7 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", metavar="RUN", help="a Python version, such as 3.13, or 'lowest'")
     names = parser.parse_args().runs or ["3.10", "3.13", "lowest"]
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = read_project()
     logs = Path(tempfile.mkdtemp(prefix="nst-lessons-logs-"))
     print(f"logs: {logs}", file=sys.stderr)
     failures = []
