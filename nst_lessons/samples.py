@@ -3,7 +3,9 @@
 And pictures to compare with: what the lessons' experiments give on ImageNet's VGG16, in `full_network/`.
 """
 
+import json
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from skimage import data
@@ -11,6 +13,7 @@ from skimage import data
 from nst_lessons.checks import check_choice, check_number
 
 LARGEST = 8000  # pixels; the side of a square of as many as `nst_lessons.images` allows
+FULL_NETWORK = Path(__file__).parent / "full_network"
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
 PAINTINGS = (
     "night_swirls",
@@ -57,7 +60,16 @@ def full_network_picture(name: str) -> Image.Image:
     Raises:
         ValueError: if the name is unknown.
     """
-    folder = Path(__file__).parent / "full_network"
-    names = sorted(path.stem for path in folder.glob("*.webp"))
-    check_choice("picture", name, names)
-    return Image.open(folder / f"{name}.webp").convert("RGB")
+    check_choice("picture", name, sorted(path.stem for path in FULL_NETWORK.glob("*.webp")))
+    return Image.open(FULL_NETWORK / f"{name}.webp").convert("RGB")
+
+
+def full_network_settings(name: str) -> dict[str, Any]:
+    """How a picture of `full_network_picture` was made: the function, its images and its options.
+
+    Raises:
+        ValueError: if the name is unknown.
+    """
+    settings = json.loads((FULL_NETWORK / "settings.json").read_text(encoding="utf-8"))
+    check_choice("picture", name, settings)
+    return dict(settings[name]["settings"])

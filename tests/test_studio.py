@@ -14,8 +14,21 @@ from PIL import Image
 from test_widgets import control, words
 from torch import Tensor
 
-from nst_lessons import Backbone, Ending, History, Result, Style, load_image, sample, to_pil
+from nst_lessons import (
+    Backbone,
+    Ending,
+    History,
+    Result,
+    Style,
+    full_network_picture,
+    load_backbone,
+    load_image,
+    sample,
+    to_pil,
+)
+from nst_lessons.samples import FULL_NETWORK
 from nst_lessons.widgets import explore_content, explore_style, live_explorer, transfer
+from nst_lessons.widgets.atlas import Atlas
 from nst_lessons.widgets.curves import loss_curves
 from nst_lessons.widgets.live import stop_runs
 from nst_lessons.widgets.live_explorer import LiveExplorer, animation, link
@@ -360,3 +373,30 @@ def test_a_link_has_the_file() -> None:
     assert link("Save", "a.png", "image/png", bytes([0, 1, 2])) == (
         '<a download="a.png" href="data:image/png;base64,AAEC" style="text-decoration: underline">Save</a>'
     )
+
+
+# The atlas.
+
+
+@pytest.mark.parametrize(
+    ("layer", "beta", "steps"), [("relu2_2", 0.1, 10), ("relu4_2", 10.0, 40), ("relu5_2", 1000.0, 200)]
+)
+def test_the_atlas_shows_the_tile_and_computes_the_same_call(layer: str, beta: float, steps: int) -> None:
+    atlas = Atlas(load_backbone("compact"))
+    sheet = full_network_picture("atlas")
+    atlas.layer.value, atlas.beta.value, atlas.steps.value = layer, beta, steps
+    row = ["relu2_2", "relu3_1", "relu4_2", "relu5_2"].index(layer) * 5 + [0.1, 1, 10, 100, 1000].index(beta)
+    column = [10, 40, 200].index(steps)
+    assert atlas.tile() == sheet.crop((128 * column, 128 * row, 128 * (column + 1), 128 * (row + 1)))
+    assert f"content from {layer}, alpha / beta = {1 / beta:g}, {steps} steps" in atlas.words.value
+    call = atlas.call()
+    assert (call.options["content_layers"], call.options["beta"], call.options["steps"]) == ([layer], beta, steps)
+    scope: dict[str, Any] = {}
+    exec("from nst_lessons import load_image, sample\n" + "\n".join((*atlas.photo.lines, *atlas.painting.lines)), scope)
+    assert torch.equal(scope["photo"], atlas.photo.value)
+    assert torch.equal(scope["painting"], atlas.painting.value)
+
+
+def test_the_atlas_is_small_and_whole() -> None:
+    assert (FULL_NETWORK / "atlas.webp").stat().st_size <= 1_000_000
+    assert full_network_picture("atlas").size == (3 * 128, 20 * 128)

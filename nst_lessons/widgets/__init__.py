@@ -9,6 +9,7 @@ Only what ipywidgets 7.7 (Google Colab) and 8 (JupyterLab) share is used. Pictur
 an `Output`: a thread may set them, and nothing flickers.
 """
 
+from nst_lessons.widgets.atlas import explore_atlas
 from nst_lessons.widgets.features import explore_features, render_features
 from nst_lessons.widgets.prediction import predict
 from nst_lessons.widgets.preprocessing import explore_preprocessing, render_preprocessing
@@ -17,6 +18,7 @@ from nst_lessons.widgets.reconstructions import explore_reconstructions, render_
 from nst_lessons.widgets.transfer import explore_transfer
 
 __all__ = [
+    "explore_atlas",
     "explore_content",
     "explore_features",
     "explore_preprocessing",
