@@ -19,16 +19,10 @@
 #
 # Lesson 3 kept everything a layer says about a photo, position by position. Now we discard the positions on purpose. **What is left of a painting when we only know which features occur together, and no longer where?** A good deal: the colours, the strokes, the grain. That is what Gatys, Ecker and Bethge call *style* ([2015](https://arxiv.org/abs/1508.06576), [2016](https://openaccess.thecvf.com/content_cvpr_2016/html/Gatys_Image_Style_Transfer_CVPR_2016_paper.html)).
 #
-# In this lesson you will
-#
-# 1. work out a Gram matrix with pencil and paper, and check the code against it;
-# 2. shuffle all positions, and see what becomes of the Gram matrix;
-# 3. look at Gram matrices of paintings, and use them to measure how similar two styles are;
-# 4. reconstruct a style from noise, from one layer, two layers, ... five layers;
-# 5. replace the Gram matrix by something much smaller, and compare;
-# 6. meet a common bug in Gram matrix code, and measure what it does.
-#
-# The whole lesson computes for about two minutes on two CPU cores.
+# - **You will be able to** compute a Gram matrix, on paper and for a batch; say what it keeps and what it forgets; measure how far apart two styles are; reconstruct a style from noise.
+# - **You need** [lesson 3](03_content_reconstruction.ipynb), and shapes and the matrix product from the [refresher](refresher.md).
+# - **Time:** 40 minutes to read, 43 for the exercises; it computes for about two minutes on two CPU cores.
+# - **Network:** the compact one, because each run then takes seconds; the full VGG16's pictures are beside the most important figure.
 
 # %%
 import importlib.util

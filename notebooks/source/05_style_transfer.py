@@ -19,13 +19,10 @@
 #
 # Lesson 3 recovered a photo from its features: that was *content*. Lesson 4 recovered a painting's style from its Gram matrices: that was *style*. Both lessons changed an image until a loss was small. So: **what happens if one image has to match both?**
 #
-# In this lesson you will
-#
-# 1. write the total loss by hand and watch a photo become a painting;
-# 2. try every setting that decides how the result looks: the ratio of content to style, the layers, the start, the smoothing, the size of the strokes;
-# 3. repaint one photo in eight styles, and your own photo in any.
-#
-# The whole lesson computes for about two and a half minutes on two CPU cores.
+# - **You will be able to** write the loss of a style transfer and minimise it; predict what a change of ratio, layer, start, smoothing or size does to the picture; repaint a photo of your own.
+# - **You need** [lesson 3](03_content_reconstruction.ipynb) for the content and [lesson 4](04_style_reconstruction.ipynb) for the style.
+# - **Time:** 40 minutes to read, 43 for the exercises; it computes for about two and a half minutes on two CPU cores.
+# - **Network:** the compact one, because the lesson makes some forty pictures; section 10 goes on to VGG19, the paper's.
 
 # %%
 import importlib.util

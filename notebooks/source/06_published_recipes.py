@@ -19,13 +19,10 @@
 #
 # Lesson 5 ended with a picture and a handful of settings. Others chose their own and published them. We look at six write-ups, one paper and five tutorials, with seven settings between them. Their pictures differ, and so do their numbers: $\beta / \alpha$, the weight of style by that of content, runs from 5 to 10,000. **Who is right?**
 #
-# In this lesson you will
-#
-# 1. run seven published settings on one pair of images and judge them all with one measure;
-# 2. find out why the same weight means something else in each: the *normalisation* of the losses, and the *scale of the pixels*;
-# 3. see what an early stop and a random start do, and write a recipe of your own.
-#
-# The whole lesson computes for about three minutes on two CPU cores.
+# - **You will be able to** follow a published recipe, and judge its picture by a measure that holds for all; convert a weight between normalisations and between scales of the pixels; write a recipe of your own.
+# - **You need** [lesson 5](05_style_transfer.ipynb).
+# - **Time:** 25 minutes to read, 25 for the exercises; it computes for about three minutes on two CPU cores.
+# - **Network:** the compact one for every recipe, so that only the recipes differ; the full VGG16's pictures are beside it.
 
 # %%
 import importlib.util

@@ -1,0 +1,93 @@
+"""The pages beside the lessons, refresher and glossary, and what the lessons say at their beginning and at their end."""
+
+import io
+import re
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+
+from nst_lessons.editions import solutions_edition
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+LESSONS = sorted((NOTEBOOKS / "source").glob("*.py"))
+REFRESHER, GLOSSARY, README = (
+    (ROOT / name).read_text(encoding="utf-8") for name in ("notebooks/refresher.md", "notebooks/glossary.md", "README.md")
+)
+ENTRIES = dict(re.findall(r"^## (.+)\n\n((?:(?!## ).*\n?)+)", GLOSSARY, re.M))
+TEXTS = {
+    path.stem: "\n\n".join(cell.source for cell in solutions_edition(path).cells if cell.cell_type == "markdown")
+    for path in LESSONS
+}
+each_lesson = pytest.mark.parametrize("lesson", TEXTS)
+
+
+def anchor(heading: str) -> str:
+    """A heading's address on its page, as GitHub and JupyterLab make it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def linked(lesson: str) -> set[str]:
+    """The glossary's entries that a lesson links to."""
+    return set(re.findall(r"\]\(glossary\.md#([^)]+)\)", TEXTS[lesson]))
+
+
+def test_the_refreshers_code_prints_what_the_page_says():
+    blocks = re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", REFRESHER, re.M | re.S)
+    assert len(blocks) == REFRESHER.count("```python") == REFRESHER.count("```text") >= 5
+    scope = {}
+    for code, expected in blocks:
+        with redirect_stdout(io.StringIO()) as printed:
+            exec(code, scope)
+        assert printed.getvalue() == expected
+
+
+@each_lesson
+def test_every_link_of_a_lesson_leads_somewhere(lesson):
+    for file, place in re.findall(r"\]\((?!https?:)([^)#]+)(?:#([^)]*))?\)", TEXTS[lesson]):
+        assert (NOTEBOOKS / file).exists(), file
+        if place:
+            headings = re.findall(r"^#+ (.+)", (NOTEBOOKS / file).read_text(encoding="utf-8"), re.M)
+            assert place in map(anchor, headings), f"{file}#{place}"
+
+
+@pytest.mark.parametrize("term", ENTRIES)
+def test_every_entry_is_linked_to_by_the_lessons_that_it_names(term):
+    named = re.findall(r"\[Lesson (\d)\]\((0\1_\w+)\.ipynb\)", ENTRIES[term])
+    assert named
+    for _, lesson in named:
+        assert anchor(term) in linked(lesson), lesson
+
+
+def test_the_glossary_is_sorted_and_has_no_term_twice():
+    terms = re.findall(r"^## (.+)", GLOSSARY, re.M)
+    assert terms == list(ENTRIES) == sorted(set(terms), key=str.casefold)
+
+
+@each_lesson
+def test_a_lesson_opens_with_aims_needs_minutes_and_its_network(lesson):
+    opening = TEXTS[lesson].split("\n## ")[0]
+    assert re.findall(r"^- \*\*([^*]+)\*\*", opening, re.M) == ["You will be able to", "You need", "Time:", "Network:"]
+    reading, exercises = map(int, re.search(r"\*\*Time:\*\* (\d+) minutes to read, (\d+) for the", opening).groups())
+    boxes = re.findall(r"> Difficulty .* about (\d+) minutes", TEXTS[lesson])
+    assert exercises == sum(map(int, boxes))
+    assert re.search(rf"\({re.escape(f'notebooks/{lesson}.ipynb')}\) \|.*\| {reading} \+ {exercises} \|", README)
+
+
+@each_lesson
+def test_a_lesson_ends_with_what_to_remember_and_where_to_go(lesson):
+    headings = re.findall(r"^## (.+)", TEXTS[lesson], re.M)
+    assert headings[-4:] == ["Try it", "Quick check", "What to remember", "Further reading"]
+    remember, reading = TEXTS[lesson].split("\n## ")[-2:]
+    assert 3 <= len(re.findall(r"^- ", remember, re.M)) <= 5
+    links = re.findall(r"^- .*\[[^\]]*(?:19|20)\d\d\]\(https?://", reading, re.M)
+    assert len(links) == len(re.findall(r"^- ", reading, re.M)) >= 2
+    following = dict(zip(TEXTS, [*list(TEXTS)[1:], None], strict=True))[lesson]
+    assert re.search(rf"^\*\*Next:\*\* .*\({following}\.ipynb\)" if following else r"^\*\*Next:\*\* ", reading, re.M)
+
+
+def test_the_first_lesson_leads_to_the_pages_and_the_answers():
+    opening = TEXTS[LESSONS[0].stem].split("\n## ")[0]
+    for place in ("(refresher.md)", "(glossary.md)", "`nst-lessons lab --solutions`"):
+        assert place in opening
