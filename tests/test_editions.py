@@ -153,6 +153,7 @@ def test_graded_cells_have_names_of_their_own(path):
 
 
 OPEN_QUESTION = re.compile(r"^## Try it$|^\*\*Try it\.\*\*", re.M)
+NUMBERS = re.compile(r"^\d(?=\. )", re.M)
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
@@ -163,10 +164,9 @@ def test_whatever_is_to_be_tried_has_an_answer(path):
     assert asked and {n + 1 for n in asked} <= set(answers)
     for n in answers:
         assert cells[n].cell_type == "markdown" and cells[n].source.startswith("**Answer.**")
-        assert cells[n].source not in "".join(cell.source for cell in student_edition(path).cells)
-    for n in asked:  # as many answers as questions
-        questions = re.findall(r"^(\d)\. ", cells[n].source[OPEN_QUESTION.search(cells[n].source).start() :].split("<details>")[0], re.M)
-        assert re.findall(r"^(\d)\. ", cells[n + 1].source, re.M) == questions
+    for n in asked:
+        question = OPEN_QUESTION.split(cells[n].source)[1].partition("<details>")[0]
+        assert NUMBERS.findall(cells[n + 1].source) == NUMBERS.findall(question)
 
 
 def said(path, change, capsys):

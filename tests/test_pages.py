@@ -1,4 +1,4 @@
-"""The pages beside the lessons, refresher and glossary, and what the lessons say at their beginning and at their end."""
+"""Refresher and glossary, the pages beside the lessons, and how each lesson opens and ends."""
 
 import io
 import re
@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 LESSONS = sorted((NOTEBOOKS / "source").glob("*.py"))
 REFRESHER, GLOSSARY, README = (
-    (ROOT / name).read_text(encoding="utf-8") for name in ("notebooks/refresher.md", "notebooks/glossary.md", "README.md")
+    (ROOT / name).read_text(encoding="utf-8")
+    for name in ("notebooks/refresher.md", "notebooks/glossary.md", "README.md")
 )
 ENTRIES = dict(re.findall(r"^## (.+)\n\n((?:(?!## ).*\n?)+)", GLOSSARY, re.M))
 TEXTS = {

@@ -6,11 +6,11 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from store_notebooks import WIDGET, without_view
 
 from nst_lessons.editions import student_edition
 from nst_lessons.questions import questions
 from nst_lessons.widgets import quick_check, quick_checks
+from store_notebooks import WIDGET, without_view
 
 SOURCES = sorted((Path(__file__).parents[1] / "notebooks" / "source").glob("*.py"))
 QUESTION = next(question for question in questions() if question.id == "zero-to-255")

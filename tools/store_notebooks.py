@@ -4,7 +4,8 @@ A file is a lesson's source, ``notebooks/source/04_style_reconstruction.py``, or
 from a fresh kernel; where only text has changed since they were stored, their outputs are kept.
 
 What belongs to a live session is left out: widget state (GitHub calls such a file invalid), widget views and progress
-bars. The words that a quick check has for readers without widgets are kept. Large pictures are stored as JPEG. An error stops the storing and leaves the file as it was.
+bars; the words that a quick check has for readers without widgets are kept. Large pictures are stored as JPEG. An error
+stops the storing and leaves the file as it was.
 """
 
 import argparse

@@ -24,8 +24,8 @@
 #
 # - **You will be able to** turn a photo into a network's input and back, in both published conventions; make it smaller
 #   without false detail; recognise the well-known mistakes, and measure what each costs.
-# - **You need** to know what a [tensor](glossary.md#tensor) and a convolution are. If not, the [refresher](refresher.md) takes five minutes; the
-#   [glossary](glossary.md) explains the terms.
+# - **You need** to know what a [tensor](glossary.md#tensor) and a convolution are. If not, the
+#   [refresher](refresher.md) takes five minutes; the [glossary](glossary.md) explains the terms.
 # - **Time:** 25 minutes to read, 28 for the exercises; it computes for less than half a minute on two CPU cores.
 # - **Network:** the compact one, described below, because it comes with the package and runs on any laptop.
 #

@@ -24,8 +24,8 @@
 #
 # **The question of this lesson:** what do the layers of a network respond to, from the first to the last?
 #
-# - **You will be able to** compute a [feature map](glossary.md#feature-map) and a receptive field by hand; find the channels that tell something;
-#   say which layer notices which change; make the image that excites a channel most.
+# - **You will be able to** compute a [feature map](glossary.md#feature-map) and a receptive field by hand; find the
+#   channels that tell something; say which layer notices which change; make the image that excites a channel most.
 # - **You need** [lesson 1](01_preprocessing.ipynb), and convolution, gradient and optimiser from the
 #   [refresher](refresher.md).
 # - **Time:** 35 minutes to read, 40 for the exercises; it computes for about two minutes on two CPU cores.
@@ -697,8 +697,9 @@ show_images(
 #    the face, and one could take it for a channel of skin; but it is bright on her badge, too. Look for counterexamples in
 #    other photos before you name a channel.
 # 2. Place by place, 16 pixels change the features by 1.13 at `relu1_1` and 1.04 at `relu5_1`; with the features shifted
-#    along, 0.24 and 0.45 are left. All of that is at the edges, where the roll has put what came in from the other side, and
-#    where the zeros of the padding now lie elsewhere. Inside, far enough from them, the features are the same. With the padding left out of account, a network of convolutions does not know where it is.
+#    along, 0.24 and 0.45 are left. All of that is near the edges, where the roll has put what came in from the other
+#    side, and where the zeros of the padding now lie beside something else. Far enough from them the features are the
+#    same: were it not for the padding, a network of convolutions would not know where it is.
 # 3. The mean activation of `conv4_2` falls from -0.8 to -92, twice as far as it rose (45). There are no rings: the
 #    picture is a weave of upright and level bars. After the ReLU all of this would be zero.
 # 4. With the hint's 200 steps the two means reach 16 and 10; alone, each channel reaches 21 and 16. Channel 7
