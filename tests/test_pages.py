@@ -12,10 +12,8 @@ from nst_lessons.editions import solutions_edition
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 LESSONS = sorted((NOTEBOOKS / "source").glob("*.py"))
-REFRESHER, GLOSSARY, README = (
-    (ROOT / name).read_text(encoding="utf-8")
-    for name in ("notebooks/refresher.md", "notebooks/glossary.md", "README.md")
-)
+PAGES = ("notebooks/refresher.md", "notebooks/glossary.md", "README.md")
+REFRESHER, GLOSSARY, README = ((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
 ENTRIES = dict(re.findall(r"^## (.+)\n\n((?:(?!## ).*\n?)+)", GLOSSARY, re.M))
 TEXTS = {
     path.stem: "\n\n".join(cell.source for cell in solutions_edition(path).cells if cell.cell_type == "markdown")
