@@ -22,6 +22,7 @@ STUB = "# YOUR CODE HERE\nraise NotImplementedError()"  # as nbgrader has it
 SOLUTION = re.compile(r"^(?P<indent>[ \t]*)### BEGIN SOLUTION\n(?P<code>.*?)^[ \t]*### END SOLUTION$", re.M | re.S)
 PACKAGED_SOURCE = Path(__file__).parent / "notebooks" / "source"  # in an installed wheel
 CLONED_SOURCE = Path(__file__).parents[1] / "notebooks" / "source"  # in a clone
+LINK = re.compile(r"(\]\(\d\d_\w+)\.ipynb\)")  # to another lesson
 ANSWER = "answer"  # the tag of a cell that answers the one before it
 
 
@@ -78,8 +79,11 @@ def student_edition(path: Path) -> nbformat.NotebookNode:
 
 
 def solutions_edition(path: Path) -> nbformat.NotebookNode:
-    """A lesson with its solutions and answers; not executed."""
-    return edition(path, solved_source, answers=True)
+    """A lesson with its solutions and answers, and links to those of other lessons; not executed."""
+    notebook = edition(path, solved_source, answers=True)
+    for cell in notebook.cells:
+        cell.source = LINK.sub(r"\1_solutions.ipynb)", cell.source)
+    return notebook
 
 
 def edition(path: Path, change: Callable[[str], str], answers: bool = False) -> nbformat.NotebookNode:

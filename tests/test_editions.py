@@ -19,7 +19,7 @@ from nst_lessons.editions import (
 LESSON = '''# %% [markdown]
 # # A lesson
 #
-# What is twice two?
+# What is twice two? The [next](02_second.ipynb) asks more.
 
 # %% [markdown] tags=["answer"]
 # **Answer.** Four.
@@ -67,9 +67,11 @@ def test_students_get_a_stub_where_a_solution_was(source):
 def test_answers_are_in_the_solutions_only_and_move_no_number(source):
     title, answer, *rest = solutions_edition(source).cells
     assert answer.source == "**Answer.** Four."
+    assert "[next](02_second_solutions.ipynb)" in title.source
     assert answer.id == f"{title.id}-answer"
     for cells in (student_edition(source).cells, read_source(source).cells):
         assert [cell.id for cell in cells] == [title.id, *(cell.id for cell in rest)]
+        assert "[next](02_second.ipynb)" in cells[0].source
         assert not any("Four" in cell.source for cell in cells)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nst_lessons.editions import solutions_edition
+from nst_lessons.editions import read_source
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -16,7 +16,9 @@ PAGES = ("notebooks/refresher.md", "notebooks/glossary.md", "README.md")
 REFRESHER, GLOSSARY, README = ((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
 ENTRIES = dict(re.findall(r"^## <a id=.*></a>(.+)\n\n((?:(?!## ).*\n?)+)", GLOSSARY, re.M))
 TEXTS = {
-    path.stem: "\n\n".join(cell.source for cell in solutions_edition(path).cells if cell.cell_type == "markdown")
+    path.stem: "\n\n".join(
+        cell.source for cell in read_source(path, answers=True).cells if cell.cell_type == "markdown"
+    )
     for path in LESSONS
 }
 each_lesson = pytest.mark.parametrize("lesson", TEXTS)

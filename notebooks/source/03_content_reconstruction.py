@@ -24,7 +24,7 @@
 # - **You will be able to** write the content loss, and the loop that reconstructs a photo from its features; send a gradient to the pixels and leave the network frozen; measure what a layer keeps; choose an optimiser.
 # - **You need** [lesson 2](02_feature_visualization.ipynb), and gradient and optimiser from the [refresher](refresher.md).
 # - **Time:** 35 minutes to read, 40 for the exercises; it computes for about two minutes on two CPU cores.
-# - **Network:** the compact one, because each run then takes seconds; the full VGG16's pictures, computed by us, are beside it.
+# - **Network:** the compact one, because each picture then takes seconds; the full VGG16's, computed by us, stand beside them.
 
 # %%
 import importlib.util

@@ -22,7 +22,7 @@
 # - **You will be able to** follow a published recipe, and judge its picture by a measure that holds for all; convert a weight between normalisations and between scales of the pixels; write a recipe of your own.
 # - **You need** [lesson 5](05_style_transfer.ipynb).
 # - **Time:** 25 minutes to read, 25 for the exercises; it computes for about three minutes on two CPU cores.
-# - **Network:** the compact one for every recipe, so that only the recipes differ; the full VGG16's pictures are beside it.
+# - **Network:** the compact one for every recipe, so that only the recipes differ; pictures by the full VGG16 stand beside its own.
 
 # %%
 import importlib.util
