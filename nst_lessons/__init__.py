@@ -31,9 +31,9 @@ The house, from the ground up (a module imports only those above it):
     visualize       strongest and most selective channels, receptive fields, activation maximisation
     figures         the paper, panels and words of every plot
     plots           figures with captions and alt text
-    widgets         the explorers of the lessons
-    exercises       checks of what students write, lesson by lesson
     questions       a bank of questions with answers, as data
+    widgets         the explorers, predictions and quick checks of the lessons
+    exercises       checks of what students write, lesson by lesson
     record          what a transfer writes: the picture, and how it was made
     editions        a lesson's source as students, teachers and nbgrader get it
     publish         badges, links and install source of a teacher's own copy on GitHub

@@ -2,7 +2,7 @@
 
 A lesson's source is a Python file in Jupytext's percent format. In it a solution stands between the marks that
 nbgrader knows. Students get the marked regions as a stub; the solutions edition has them without the marks; nbgrader,
-which makes its own stubs, gets them as they are.
+which makes its own stubs, gets them as they are. Cells with the tag ``answer`` are in the solutions edition only.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ STUB = "# YOUR CODE HERE\nraise NotImplementedError()"  # as nbgrader has it
 SOLUTION = re.compile(r"^(?P<indent>[ \t]*)### BEGIN SOLUTION\n(?P<code>.*?)^[ \t]*### END SOLUTION$", re.M | re.S)
 PACKAGED_SOURCE = Path(__file__).parent / "notebooks" / "source"  # in an installed wheel
 CLONED_SOURCE = Path(__file__).parents[1] / "notebooks" / "source"  # in a clone
+LINK = re.compile(r"(\]\(\d\d_\w+)\.ipynb\)")  # to another lesson
+ANSWER = "answer"  # the tag of a cell that answers the one before it
 
 
 def sources() -> list[Path]:
@@ -30,8 +32,12 @@ def sources() -> list[Path]:
     return sorted(folder.glob("*.py"))
 
 
-def read_source(path: Path) -> nbformat.NotebookNode:
+def read_source(path: Path, answers: bool = False) -> nbformat.NotebookNode:
     """A lesson as it is written, with its marks and no outputs; cells are numbered, so that editions compare.
+
+    Args:
+        path: the source.
+        answers: keep the cells that answer a question; their number is that of the question.
 
     Raises:
         ValueError: without Jupytext.
@@ -45,10 +51,15 @@ def read_source(path: Path) -> nbformat.NotebookNode:
     notebook.metadata["kernelspec"] = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     notebook.metadata["language_info"] = {"name": "python"}
     topic = path.stem.partition("_")[2]
-    for n, cell in enumerate(notebook.cells):
-        cell.id = f"{topic}-{n:02}"
+    n = -1
+    for cell in notebook.cells:
+        answer = ANSWER in cell.metadata.get("tags", [])
+        n += not answer
+        cell.id = f"{topic}-{n:02}" + answer * f"-{ANSWER}"
         for name in cell.metadata.keys() - {"tags", "nbgrader"}:  # how the text was laid out
             del cell.metadata[name]
+    if not answers:
+        notebook.cells = [cell for cell in notebook.cells if not cell.id.endswith(ANSWER)]
     return notebook
 
 
@@ -68,13 +79,16 @@ def student_edition(path: Path) -> nbformat.NotebookNode:
 
 
 def solutions_edition(path: Path) -> nbformat.NotebookNode:
-    """A lesson with its solutions; not executed."""
-    return edition(path, solved_source)
+    """A lesson with its solutions and answers, and links to those of other lessons; not executed."""
+    notebook = edition(path, solved_source, answers=True)
+    for cell in notebook.cells:
+        cell.source = LINK.sub(r"\1_solutions.ipynb)", cell.source)
+    return notebook
 
 
-def edition(path: Path, change: Callable[[str], str]) -> nbformat.NotebookNode:
+def edition(path: Path, change: Callable[[str], str], answers: bool = False) -> nbformat.NotebookNode:
     """A lesson whose code cells are changed, without nbgrader's marks."""
-    notebook = read_source(path)
+    notebook = read_source(path, answers)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.source = change(cell.source)

@@ -1,5 +1,6 @@
 """One source, three editions: what students get, the solutions, and nbgrader's tree."""
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -17,6 +18,11 @@ from nst_lessons.editions import (
 
 LESSON = '''# %% [markdown]
 # # A lesson
+#
+# What is twice two? The [next](02_second.ipynb) asks more.
+
+# %% [markdown] tags=["answer"]
+# **Answer.** Four.
 
 # %% tags=["nbval-check-output"]
 print("given")
@@ -58,6 +64,17 @@ def test_students_get_a_stub_where_a_solution_was(source):
     assert exercise.metadata == {}
 
 
+def test_answers_are_in_the_solutions_only_and_move_no_number(source):
+    title, answer, *rest = solutions_edition(source).cells
+    assert answer.source == "**Answer.** Four."
+    assert "[next](02_second_solutions.ipynb)" in title.source
+    assert answer.id == f"{title.id}-answer"
+    for cells in (student_edition(source).cells, read_source(source).cells):
+        assert [cell.id for cell in cells] == [title.id, *(cell.id for cell in rest)]
+        assert "[next](02_second.ipynb)" in cells[0].source
+        assert not any("Four" in cell.source for cell in cells)
+
+
 def test_the_solutions_are_without_marks(source):
     exercise = solutions_edition(source).cells[-1]
     assert "SOLUTION" not in exercise.source
@@ -78,6 +95,7 @@ def test_nbgrader_gets_its_marks(source, folder, capsys):
     nbformat.validate(notebook)
     assert notebook.cells[-1].metadata.nbgrader.grade_id == "double"
     assert notebook.cells[-1].source.count("### BEGIN SOLUTION") == 2
+    assert not any("Four" in cell.source for cell in notebook.cells)
     assert main(["assignment", "course"]) == 2
     assert "exists already" in capsys.readouterr().err
 
@@ -88,7 +106,9 @@ def test_solutions_are_opened_in_a_folder_of_their_own(source, folder, monkeypat
     monkeypatch.setattr(lab, "run_jupyterlab", lambda arguments: launched.append(arguments[0]) or 0)
     assert main(["lab", "--solutions", "--no-browser"]) == 0
     file = folder / "nst_lessons_solutions" / "01_first_solutions.ipynb"
-    assert "copied to nst_lessons_solutions: 01_first_solutions.ipynb" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "copied to nst_lessons_solutions: 01_first_solutions.ipynb" in out
+    assert "copied to nst_lessons_solutions: glossary.md, refresher.md" in out
     file.write_text("my own notes")
     assert main(["lab", "mine", "--solutions"]) == 0
     assert main(["lab", "--solutions"]) == 0
@@ -133,6 +153,23 @@ def test_graded_cells_have_names_of_their_own(path):
     for mark in marks:
         assert mark["schema_version"] == 3
         assert ("points" in mark) == mark["grade"]
+
+
+OPEN_QUESTION = re.compile(r"^## Try it$|^\*\*Try it\.\*\*", re.M)
+NUMBERS = re.compile(r"^\d(?=\. )", re.M)
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_whatever_is_to_be_tried_has_an_answer(path):
+    cells = solutions_edition(path).cells
+    asked = [n for n, cell in enumerate(cells) if OPEN_QUESTION.search(cell.source)]
+    answers = [n for n, cell in enumerate(cells) if cell.id.endswith("answer")]
+    assert asked and {n + 1 for n in asked} <= set(answers)
+    for n in answers:
+        assert cells[n].cell_type == "markdown" and cells[n].source.startswith("**Answer.**")
+    for n in asked:
+        question = OPEN_QUESTION.split(cells[n].source)[1].partition("<details>")[0]
+        assert NUMBERS.findall(cells[n + 1].source) == NUMBERS.findall(question)
 
 
 def said(path, change, capsys):

@@ -102,6 +102,14 @@ def test_lab_in_a_clone_opens_the_lessons_themselves(folder, tmp_path, launched,
     assert names(folder / "elsewhere") == ["01_first.ipynb"]
 
 
+def test_the_pages_that_lessons_link_to_come_along(folder, launched, capsys):
+    assert main(["lab", "mine"]) == 0
+    assert main(["lab", "--solutions"]) == 0
+    for copy in ("mine", "nst_lessons_solutions"):
+        for page in ("refresher.md", "glossary.md"):
+            assert (folder / copy / page).read_bytes() == (lab.CLONED_LESSONS / page).read_bytes()
+
+
 def test_lab_knows_this_very_clone():
     assert Path(nst_lessons.__file__).parents[1] / "notebooks" == lab.CLONED_LESSONS
 

@@ -26,6 +26,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
 EXTRAS = PROJECT["optional-dependencies"]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PAGES = [ROOT / "notebooks" / name for name in ("refresher.md", "glossary.md")]
 PACKAGED = [
     "weights/compact.safetensors",
     "questions.json",
@@ -96,8 +97,8 @@ def test_the_wheel_carries_weights_paintings_and_lessons(wheel):
     names = wheel.namelist()
     for file in PACKAGED:
         assert wheel.read(f"nst_lessons/{file}") == (ROOT / "nst_lessons" / file).read_bytes()
-    for lesson in LESSONS:
-        assert wheel.read(f"nst_lessons/notebooks/{lesson.name}") == lesson.read_bytes()
+    for file in [*LESSONS, *PAGES]:
+        assert wheel.read(f"nst_lessons/notebooks/{file.name}") == file.read_bytes()
     assert [lesson.name[:3] for lesson in LESSONS] == [f"{number:02}_" for number in range(1, len(LESSONS) + 1)]
     assert len(LESSONS) >= 6
     foreign = [name for name in names if not name.startswith(("nst_lessons/", "nst_lessons-"))]

@@ -4,7 +4,8 @@ A file is a lesson's source, ``notebooks/source/04_style_reconstruction.py``, or
 from a fresh kernel; where only text has changed since they were stored, their outputs are kept.
 
 What belongs to a live session is left out: widget state (GitHub calls such a file invalid), widget views and progress
-bars. Large pictures are stored as JPEG. An error stops the storing and leaves the file as it was.
+bars; the words that a quick check has for readers without widgets are kept. Large pictures are stored as JPEG. An error
+stops the storing and leaves the file as it was.
 """
 
 import argparse
@@ -42,6 +43,12 @@ def without_estimates(output: nbformat.NotebookNode) -> bool:
     if output.output_type == "stream":
         output.text = ESTIMATE.sub("", output.text)
     return output.output_type != "stream" or bool(output.text)
+
+
+def without_view(output: nbformat.NotebookNode) -> bool:
+    """Take out a widget's view; whether words are left: more than the one line that names the widget."""
+    data = output.get("data", {})
+    return data.pop(WIDGET, None) is None or "\n" in data.get("text/plain", "")
 
 
 def lighten(output: nbformat.NotebookNode) -> None:
@@ -86,7 +93,7 @@ def store(path: Path) -> None:
         cell.outputs = [
             output
             for output in cell.outputs
-            if WIDGET not in output.get("data", {}) and output.get("name") != "stderr" and without_estimates(output)
+            if without_view(output) and output.get("name") != "stderr" and without_estimates(output)
         ]
         for output in cell.outputs:
             lighten(output)

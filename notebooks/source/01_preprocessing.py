@@ -22,24 +22,25 @@
 #
 # **The question of this lesson:** which numbers does the network expect, and how much does each mistake cost?
 #
-# You will
-# - turn a photo into a tensor, and resize it with and without antialiasing,
-# - write both published ways of normalisation by hand, and their inverses,
-# - make the well-known mistakes on purpose and measure them, layer by layer.
+# - **You will be able to** turn a photo into a network's input and back, in both published conventions; make it smaller
+#   without false detail; recognise the well-known mistakes, and measure what each costs.
+# - **You need** to know what a [tensor](glossary.md#tensor) and a convolution are. If not, the
+#   [refresher](refresher.md) takes five minutes; the [glossary](glossary.md) explains the terms.
+# - **Time:** 25 minutes to read, 28 for the exercises; it computes for less than half a minute on two CPU cores.
+# - **Network:** the compact one, described below, because it comes with the package and runs on any laptop.
 #
-# The whole lesson computes for less than half a minute on two CPU cores. You need to know what a tensor and a convolution are.
-#
+# Every question has an answer: `nst-lessons lab --solutions` opens the lessons with answers and solved exercises.
 # ## The network of this course
 #
-# The papers used VGG, a network of Oxford's Visual Geometry Group that was trained to name the things in a million photos
-# from ImageNet ([Simonyan and Zisserman 2015](https://arxiv.org/abs/1409.1556)). By default the lessons use a **compact
+# The papers used [VGG](glossary.md#vgg), a network of Oxford's Visual Geometry Group that was trained to name the things in a million photos
+# from [ImageNet](glossary.md#imagenet) ([Simonyan and Zisserman 2015](https://arxiv.org/abs/1409.1556)). By default the lessons use a **compact
 # network** that comes with this package:
 #
 # - **What it is:** the thirteen convolutions of VGG16, under the same names, with fewer channels and about a quarter of the
 #   weights.
-# - **From what it was distilled:** we trained it to predict the features of ImageNet's VGG16 on about 1,600 photographs and
+# - **From what it was [distilled](glossary.md#distillation):** we trained it to predict the [features](glossary.md#feature) of ImageNet's VGG16 on about 1,600 photographs and
 #   paintings; it never saw ImageNet's photos or their thousand classes, but imitates a network that did.
-# - **What it is weaker at:** the deeper the layer, the less of VGG16's features it predicts, and the coarser are the things
+# - **What it is weaker at:** the deeper the [layer](glossary.md#layer), the less of VGG16's features it predicts, and the coarser are the things
 #   that its channels look for (lesson 2 shows both networks).
 #
 # Its model card comes with the package, as `nst_lessons/weights/README.md`, and has the figures. `load_backbone("vgg16")` takes the full network instead.
@@ -100,9 +101,9 @@ layers = backbone.layers_by_block("relu", 1)
 # %% [markdown]
 # ## 1. A photo is a tensor
 #
-# Throughout this course an image is a tensor of shape $(1, 3, H, W)$: a batch of one, three channels in the order red,
+# Throughout this course an image is a tensor of shape $(1, 3, H, W)$: a [batch](glossary.md#batch) of one, three [channels](glossary.md#channel) in the order red,
 # green, blue, then rows, then columns. Its numbers are float32 from 0 (no light) to 1 (full light). That is the only
-# convention you need to remember; everything else happens inside the backbone.
+# convention you need to remember; everything else happens inside the [backbone](glossary.md#backbone).
 
 # %% tags=["nbval-check-output"]
 print("shape", tuple(photo.shape), photo.dtype)
@@ -126,7 +127,7 @@ show_images(
 #
 # Work grows with the number of pixels, so we rarely use a photo as large as it came. How it is made smaller matters.
 # The simplest way takes every fourth pixel, say, and forgets those between. The careful way takes a weighted mean of
-# all the pixels that fall into the new one: **antialiasing**.
+# all the pixels that fall into the new one: [**antialiasing**](glossary.md#antialiasing).
 #
 # A pattern of rings shows the difference. From the centre outwards they become finer, and beyond a certain radius they
 # are too fine for the small picture: two of its pixels for each ring is the least that can be drawn (Nyquist and
@@ -150,7 +151,7 @@ show_images(
 
 
 # %% [markdown]
-# On a photo it is harder to see, but it can be measured. **Total variation** is the mean squared difference of neighbouring
+# On a photo it is harder to see, but it can be measured. [**Total variation**](glossary.md#total-variation) is the mean squared difference of neighbouring
 # pixels (here of rows $r$ and columns $s$; [Mahendran and Vedaldi 2015](https://arxiv.org/abs/1412.0035)),
 #
 # $$\mathcal{L}_{tv}(x) = \frac{1}{n_\downarrow} \sum_{r,s} (x_{r+1,s} - x_{r,s})^2 + \frac{1}{n_\rightarrow} \sum_{r,s} (x_{r,s+1} - x_{r,s})^2 ,$$
@@ -250,7 +251,7 @@ widths.reveal(max(changes, key=lambda name: changes[name]["relu1_1"]))
 # %% [markdown]
 # ## 3. Two conventions
 #
-# Networks learn best when their inputs are centred around zero
+# Networks learn best when their inputs are [centred around zero](glossary.md#normalisation)
 # ([LeCun et al. 1998](http://yann.lecun.com/exdb/publis/pdf/lecun-98b.pdf)). There are two published ways to get from an
 # image $x$ to such an input, which we call $z$, and each network works only with the one it was trained with.
 #
@@ -574,24 +575,49 @@ show_images(
 # ## Try it
 #
 # 1. Take another photo: `load_image("my_photo.jpg", size=256)`, or `sample("astronaut")`. Is the order of the mistakes
-#    the same? Try one without strong colours: which row of the table changes most?
+#    the same? Try one without any colour: which row of the table changes most?
 # 2. Swap channels *and* means. Two mistakes that cancel each other?
 # 3. Halve the contrast, `0.5 + 0.5 * (photo - 0.5)`. Is that better or worse than no normalisation? Why?
 # 4. Resize `large` to 256 and the result to 128, both with antialiasing. Compare the total variation with one step.
+
+# %% [markdown] tags=["answer"]
+# **Answer.**
 #
-# <details><summary>Answers to 2 and 3</summary>
+# 1. By the largest number in each row, swapped means are the most harmless in all four bundled photos, Caffe's input
+#    and 0 to 255 the worst. The two between change places: for the cat and the coffee swapped channels are
+#    worse than no normalisation (1.39 against 0.92 for the cat), for the astronaut (0.74 against 0.86) and the
+#    rocket it is the other way round. In a grey photo swapped channels are no mistake at all: that row is 0.
+# 2. No. Each channel then has its own mean subtracted again, so the tint is gone. But the network still sees a blue cat:
+#    0.88 at `relu1_1` and 0.52 at `relu5_1`, where swapped channels alone have 1.39 and 0.56.
+# 3. Better: 0.54 at `relu1_1` and 0.72 at `relu5_1`, against 0.80 and 0.92. Half the contrast makes features about half
+#    as large: scale passes straight through here, too. Without normalisation the input runs from 0 to 1 where about -2 to
+#    2 was expected: that is a quarter of the contrast.
+# 4. 0.0121 in one step and 0.0118 in two: a second weighted mean makes the picture only a little softer.
+
+# %% [markdown]
+# ## Quick check
 #
-# 2. No. Each channel then has its own mean subtracted again, so the tint is gone. But the network still sees a blue cat.
-# 3. Better. Half the contrast makes features about half as large: scale passes straight through here, too. Without
-#    normalisation the input runs from 0 to 1 where about -2 to 2 was expected: that is a quarter of the contrast.
-#
-# </details>
-#
+# (Without buttons: `first_check.guess = "..."`, then `first_check.verdict`.)
+
+# %%
+from nst_lessons.widgets import quick_check
+
+first_check = quick_check("caffe-input")
+second_check = quick_check("means-swapped")
+third_check = quick_check("find-the-mistake")
+
+# %% [markdown]
 # ## What to remember
 #
 # - An image is $(1, 3, H, W)$, RGB, 0 to 1. The backbone normalises; nothing else does.
 # - Make pictures smaller with antialiasing.
 # - A wrong convention raises no error. Look at what the network takes the picture for: `deprocess` its input.
 # - Mistakes of scale pass through all layers, and a small offset does more harm than the picture suggests.
+#
+# ## Further reading
+#
+# - Resizing in image libraries, and what it does to measurements: [Parmar, Zhang and Zhu 2022](https://arxiv.org/abs/2104.11222)
+# - Why inputs are centred and scaled: [LeCun et al. 1998](http://yann.lecun.com/exdb/publis/pdf/lecun-98b.pdf)
+# - The network that all this is for: [Simonyan and Zisserman 2015](https://arxiv.org/abs/1409.1556)
 #
 # **Next:** [lesson 2](02_feature_visualization.ipynb) looks at what the network does with its input.

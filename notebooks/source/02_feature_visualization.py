@@ -24,13 +24,13 @@
 #
 # **The question of this lesson:** what do the layers of a network respond to, from the first to the last?
 #
-# You will
-# - see the filters of the first layer, and compute a feature map by hand,
-# - follow one photo through five blocks: shapes, receptive fields, and the most selective channels,
-# - measure which layer notices what,
-# - make the image that excites a channel most.
-#
-# The whole lesson computes for about two minutes on two CPU cores. Lesson 1 comes before it.
+# - **You will be able to** compute a [feature map](glossary.md#feature-map) and a receptive field by hand; find the
+#   channels that tell something; say which layer notices which change; make the image that excites a channel most.
+# - **You need** [lesson 1](01_preprocessing.ipynb), and convolution, gradient and optimiser from the
+#   [refresher](refresher.md).
+# - **Time:** 35 minutes to read, 40 for the exercises; it computes for about two minutes on two CPU cores.
+# - **Network:** the compact one, in float32 so that our hand calculation matches; pictures by the full VGG16 show what it
+#   imitates.
 
 # %%
 import importlib.util
@@ -85,13 +85,13 @@ show_images(
 # %% [markdown]
 # ## 1. The first layer, by hand
 #
-# A convolution slides a small window over the picture. Channel $i$ has a filter of $3 \times 3$ weights $W$ for each of
+# A [convolution](glossary.md#convolution) slides a small window over the picture. Channel $i$ has a filter of $3 \times 3$ weights $W$ for each of
 # the three colours $c$, and a bias $b$. Its feature at position $j$, which is row $r$ and column $s$ of the normalised
 # image $z$ (lesson 1), is
 #
 # $$F^l_{ij} = \max\Bigl(0, \; b_i + \sum_{c} \sum_{u,v \in \{-1, 0, 1\}} W_{icuv} \, z_{c, \, r+u, \, s+v} \Bigr) ,$$
 #
-# large where the picture looks like the filter. The $\max(0, \cdot)$ is the ReLU: no feature is below zero. As in the
+# large where the picture looks like the filter. The $\max(0, \cdot)$ is the [ReLU](glossary.md#relu): no feature is below zero. As in the
 # paper, $l$ is the layer (here `relu1_1`), $i$ the channel and $j$ the position. In code it is one line, and it gives
 # exactly what the backbone gives:
 
@@ -118,12 +118,12 @@ show_filters(
 # %% [markdown]
 # ## 2. One photo through five blocks
 #
-# VGG networks are simple: convolutions, a ReLU after each, and after every block a pooling layer that halves height and
+# VGG networks are simple: convolutions, a ReLU after each, and after every block a [pooling](glossary.md#pooling) layer that halves height and
 # width. Layer names say where we are: `relu3_1` is the ReLU after the first convolution of the third block, `conv3_1`
 # is the same before the ReLU.
 #
-# On the way down the maps become smaller and more numerous, and each value sees more of the photo. Its **receptive
-# field** grows with every layer of window size $k_l$ by as many pixels as a step of that layer's input spans
+# On the way down the maps become smaller and more numerous, and each value sees more of the photo. Its [**receptive
+# field**](glossary.md#receptive-field) grows with every layer of window size $k_l$ by as many pixels as a step of that layer's input spans
 # ([Araujo, Norris and Sim 2019](https://distill.pub/2019/computing-receptive-fields/)):
 #
 # $$r_l = r_{l-1} + (k_l - 1) \, s_{l-1}, \qquad s_l = s_{l-1} \cdot \text{(2 after pooling, else 1)}, \qquad r_0 = s_0 = 1 .$$
@@ -133,7 +133,7 @@ show_filters(
 #
 # > Difficulty ★★☆ (2 of 3) · importance: high · about 10 minutes
 #
-# Compute $r_l$ for a list of layers, by the rule above. A convolution is $3 \times 3$ with stride 1, pooling is $2 \times 2$ with stride 2, and a ReLU looks at one position only.
+# Compute $r_l$ for a list of layers, by the rule above. A convolution is $3 \times 3$ with [stride](glossary.md#stride) 1, pooling is $2 \times 2$ with stride 2, and a ReLU looks at one position only.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -237,7 +237,7 @@ for layer, maps in features.items():
 #
 # Of a hundred channels and more, which tell us most? Not those with the largest mean: they are active nearly
 # everywhere, and tell us little more than how bright the picture is. A channel tells us more if it is nearly always
-# silent, and responds strongly to something special. `selective_channels` sorts by that, the peak divided by the mean,
+# silent, and responds strongly to something special. [`selective_channels`](glossary.md#selective-channel) sorts by that, the peak divided by the mean,
 # here over four photos at once. Each chosen channel is then shown on the photo on which it peaks.
 
 # %% [markdown]
@@ -317,7 +317,7 @@ show_images(
 # - `relu1_2`: edges, such as the upright ones on the astronaut and the level ones on the cup.
 # - `relu2_2`: corners, glints and short strokes.
 # - `relu3_2`: small patterns: the badge, folds, the edge of the helmet. The last channel is an artefact: it is brightest
-#   along the picture's border, where the network sees the zeros that pad it.
+#   along the picture's border, where the network sees the zeros that [pad it](glossary.md#padding).
 # - `relu4_2` and `relu5_2`: parts of things. A face and a badge, towers, the cat's eyes (twice); the coffee and the
 #   spoon, a sleeve, the cat's muzzle, and the face again, with badge and flag. The spots are larger and softer: the last layers know less about *where exactly*.
 #
@@ -399,8 +399,8 @@ least.reveal(min(list(changed)[:-1], key=lambda change: moved[change][layers[-1]
 # - **A mirror image** shows the same things, and yet it is further away than another photo: the features say *where*
 #   things are.
 #
-# The last point can be turned around. Suppose we only ask which channels are active *together*, and forget where. This is
-# the Gram matrix $G^l = F^l (F^l)^\top$ (which we divide by the number of positions, $M_l$), of which lesson 4 makes a
+# The last point can be turned around. Suppose we only ask which channels are [active](glossary.md#activation) *together*, and forget where. This is
+# the [Gram matrix](glossary.md#gram-matrix) $G^l = F^l (F^l)^\top$ (which we divide by the number of positions, $M_l$), of which lesson 4 makes a
 # style. Then the same seven changes look different:
 
 # %% [markdown]
@@ -429,13 +429,13 @@ forgotten.reveal(min(list(changed)[:-1], key=lambda change: forgetful[change][la
 # %% [markdown]
 # ## 5. The image that excites a channel most
 #
-# So far we chose the pictures. Now let the network choose: start from faint noise, and change the pixels so that the mean
+# So far we chose the pictures. Now [let the network choose](glossary.md#activation-maximisation): start from faint noise, and change the pixels so that the mean
 # feature of one channel $i$ grows (Erhan, Bengio, Courville and Vincent, "Visualizing Higher-Layer Features of a Deep
 # Network", 2009; [Simonyan, Vedaldi and Zisserman 2013](https://arxiv.org/abs/1312.6034)),
 #
 # $$x^\star = \arg\max_x \; \frac{1}{M_l} \sum_{j} F^l_{ij}(x) .$$
 #
-# It is our first **image optimisation**: the network stays as it is, and the gradient goes to the pixels. In the
+# It is our first **image optimisation**: the network stays as it is, and the [gradient](glossary.md#gradient) goes to the pixels. In the
 # following lessons we do nothing else. We take the last channel of the fourth row above, which responds to the cat's eyes,
 # and its layer before the ReLU, `conv4_2`: after the ReLU, a silent channel has no slope to follow. (A few seconds.)
 
@@ -556,7 +556,7 @@ check_activation_step(activation_step)
 # restrains it, mostly as Olah, Mordvintsev and Schubert do ([Feature Visualization,
 # 2017](https://distill.pub/2017/feature-visualization/)):
 #
-# - **Fourier coordinates**: what is changed is not pixels but waves over the whole image, as strong at each frequency,
+# - [**Fourier coordinates**](glossary.md#fourier-coordinates): what is changed is not pixels but waves over the whole image, as strong at each frequency,
 #   and coloured, as in photographs. Large shapes are then found as quickly as fine grain.
 # - **Shaking**: at every step the network is shown the image turned, zoomed and shifted a little, by random amounts, so
 #   that nothing depends on an exact place.
@@ -632,7 +632,7 @@ show_images(  # a sheet has four tiles of 128 pixels, 4 apart
 # **What to see.** The same order of things: ridges, weaves, cells, fans and spots, bodies. The first three rows resemble
 # ours; in the fourth only the fans do. The last row has finer detail than ours: beads, fur, and dark spots like eyes (but it also had more steps).
 #
-# You can also start from a photo. The channel then finds what it looks for everywhere, a picture known as a *deep dream*
+# You can also start from a photo. The channel then finds what it looks for everywhere, a picture known as a [*deep dream*](glossary.md#deep-dream)
 # ([Mordvintsev, Olah and Tyka 2015](https://research.google/blog/inceptionism-going-deeper-into-neural-networks/)):
 
 # %%
@@ -674,27 +674,61 @@ show_images(
 #
 # 1. Take a photo of your own, `load_image("my_photo.jpg", size=256)`. Can you find a channel that likes skin, sky, or
 #    writing? The explorer is the quickest way.
-# 2. Shift by 16 pixels instead of 4, and by 8. Which layer minds the 16 less than the 8, and why? (Look at its stride.)
+# 2. Shift by 16 pixels instead of 4, which every layer minds more. Then shift the features of the unchanged photo along,
+#    with `roll`, by 16 divided by the layer's stride, and compare again. What is left of the change, and where?
 # 3. In the loop by hand, minimise instead of maximise. What does the channel respond to least?
 # 4. Excite two channels at once: write a loss function that adds two mean activations, and give it to
 #    `nst_lessons.optimize_image`.
 #
 # <details><summary>Hints</summary>
 #
-# 2. After a shift by a whole stride, every value finds its old pixels again, one place further: the maps are the same
-#    maps, shifted. The relative change does not know that, and compares place by place. So compare the features with
-#    features that you `roll` along.
+# 2. The relative change compares place by place. After a shift by a whole stride, every value finds its old pixels again,
+#    one place further. Where does it not?
 # 3. Drop `maximize=True`, or put a minus before the activation. Take the layer before its ReLU.
 # 4. `optimize_image(start, lambda image: {"both": -(maps := backbone(image, ["conv3_2"])["conv3_2"])[:, [7, 9]].mean()},
 #    optimizer="adam")`.
 #
 # </details>
+
+# %% [markdown] tags=["answer"]
+# **Answer.**
 #
+# 1. It depends on your photo, and one photo proves little. In the astronaut's, channel 56 of `relu4_2` is brightest on
+#    the face, and one could take it for a channel of skin; but it is bright on her badge, too. Look for counterexamples in
+#    other photos before you name a channel.
+# 2. Place by place, 16 pixels change the features by 1.13 at `relu1_1` and 1.04 at `relu5_1`; with the features shifted
+#    along, 0.24 and 0.45 are left. All of that is near the edges, where the roll has put what came in from the other
+#    side, and where the zeros of the padding now lie beside something else. Far enough from them the features are the
+#    same: were it not for the padding, a network of convolutions would not know where it is.
+# 3. The mean activation of `conv4_2` falls from -0.8 to -92, twice as far as it rose (45). There are no rings: the
+#    picture is a weave of upright and level bars. After the ReLU all of this would be zero.
+# 4. With the hint's 200 steps the two means reach 16 and 10; alone, each channel reaches 21 and 16. Channel 7
+#    alone gives dots of many colours, channel 9 yellow bands on blue; together they give rows of blue dots on yellow.
+
+# %% [markdown]
+# ## Quick check
+#
+# (Without buttons: `first_check.guess = "..."`, then `first_check.verdict`.)
+
+# %%
+from nst_lessons.widgets import quick_check
+
+first_check = quick_check("deeper")
+second_check = quick_check("mirror")
+third_check = quick_check("before-the-relu")
+
+# %% [markdown]
 # ## What to remember
 #
 # - Features are a dict of layers, each $(1, C, H, W)$: $C$ questions, asked at $H \times W$ places.
 # - Going deeper: fewer places, more questions, larger receptive fields; less *where exactly*, more *what*.
 # - Features say where things are; what remains when positions are forgotten will be the style.
 # - The gradient can go to the pixels. That is all we need for what follows.
+#
+# ## Further reading
+#
+# - Channels, and how their pictures are made: [Olah, Mordvintsev and Schubert 2017](https://distill.pub/2017/feature-visualization/)
+# - Which parts of a photo excite a channel: [Zeiler and Fergus 2014](https://arxiv.org/abs/1311.2901)
+# - Receptive fields of all common networks: [Araujo, Norris and Sim 2019](https://distill.pub/2019/computing-receptive-fields/)
 #
 # **Next:** [lesson 3](03_content_reconstruction.ipynb) asks how much of a photo its features still know.

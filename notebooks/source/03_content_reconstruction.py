@@ -17,19 +17,14 @@
 # %% [markdown]
 # # Lesson 3: content reconstruction from noise
 #
-# Lesson 2 showed what each layer of the network responds to. Now we turn the question round. **If all you had of a photo were its features at one layer, how much of the photo could you get back?** What comes back, the layer has kept; what cannot come back, it has discarded. What the deeper layers keep is what Gatys, Ecker and Bethge call *content* ([2015](https://arxiv.org/abs/1508.06576), [2016](https://openaccess.thecvf.com/content_cvpr_2016/html/Gatys_Image_Style_Transfer_CVPR_2016_paper.html)).
+# Lesson 2 showed what each layer of the network responds to. Now we turn the question round. **If all you had of a photo were its features at one layer, how much of the photo could you get back?** What comes back, the layer has kept; what cannot come back, it has discarded. What the deeper layers keep is what Gatys, Ecker and Bethge call [*content*](glossary.md#content) ([2015](https://arxiv.org/abs/1508.06576), [2016](https://openaccess.thecvf.com/content_cvpr_2016/html/Gatys_Image_Style_Transfer_CVPR_2016_paper.html)).
 #
-# The method: start from noise, and change the *image* (never the network) until its features are those of the photo.
+# The method: start from [noise](glossary.md#white-noise), and change the *image* (never the network) until its features are those of the photo.
 #
-# In this lesson you will
-#
-# 1. write the whole reconstruction by hand, as a loop of eight lines;
-# 2. look at the gradient that drives it, as a picture;
-# 3. reconstruct a photo from five depths, and compare the results with those of the full network;
-# 4. measure what the deep layers discard;
-# 5. compare three optimisers on the same loss.
-#
-# The whole lesson computes for about two minutes on two CPU cores.
+# - **You will be able to** write the content loss, and the loop that reconstructs a photo from its features; send a gradient to the pixels and leave the network frozen; measure what a layer keeps; choose an optimiser.
+# - **You need** [lesson 2](02_feature_visualization.ipynb), and gradient and optimiser from the [refresher](refresher.md).
+# - **Time:** 35 minutes to read, 40 for the exercises; it computes for about two minutes on two CPU cores.
+# - **Network:** the compact one, because each picture then takes seconds; the full VGG16's, computed by us, stand beside them.
 
 # %%
 import importlib.util
@@ -77,7 +72,7 @@ show_images(
 # %% [markdown]
 # ## 1. The loop by hand
 #
-# Layer $l$ has $N_l$ channels and $M_l$ positions (height times width). Let $F^l_{ij}$ be the feature of channel $i$ at position $j$ for our image $x$, and $P^l_{ij}$ the same for the photo $p$. The **content loss** is the squared distance of the two (Gatys et al. 2016, equation 1):
+# Layer $l$ has $N_l$ channels and $M_l$ positions (height times width). Let $F^l_{ij}$ be the feature of channel $i$ at position $j$ for our image $x$, and $P^l_{ij}$ the same for the photo $p$. The [**content loss**](glossary.md#content-loss) is the squared distance of the two (Gatys et al. 2016, equation 1):
 #
 # $$\mathcal{L}_{content}(p, x, l) = \frac{1}{2} \sum_{i,j} \left(F^l_{ij} - P^l_{ij}\right)^2$$
 #
@@ -85,9 +80,9 @@ show_images(
 #
 # $$\frac{\partial \mathcal{L}_{content}}{\partial F^l_{ij}} = \begin{cases} \left(F^l - P^l\right)_{ij} & \text{if } F^l_{ij} > 0 \\ 0 & \text{if } F^l_{ij} < 0 \end{cases}$$
 #
-# The second line is the ReLU, which passes no gradient where its input was negative. Back-propagation carries the derivative on, down to the pixels, as it would carry it to the weights in training. That is the one trick of this lesson: **the same gradient machinery, but the pixels are the parameters, and the network is frozen.**
+# The second line is the ReLU, which passes no gradient where its input was negative. [Back-propagation](glossary.md#back-propagation) carries the derivative on, down to the pixels, as it would carry it to the weights in training. That is the one trick of this lesson: **the same gradient machinery, but the pixels are the parameters, and the network is frozen.**
 #
-# Our `content_loss` divides by $\sum_{i,j} (P^l_{ij})^2$ instead of by 2: 0 is a perfect match, 1 is as bad as no features at all. That makes losses of different layers comparable.
+# Our `content_loss` divides by $\sum_{i,j} (P^l_{ij})^2$ instead of by 2: [0 is a perfect match, 1 is as bad as no features at all](glossary.md#relative-loss). That makes losses of different layers comparable.
 
 # %% [markdown]
 # ### Exercise 3.1: the content loss
@@ -133,7 +128,7 @@ from nst_lessons.exercises import check_content_loss
 check_content_loss(my_content_loss)
 
 # %% [markdown]
-# 60 steps of Adam (about 2 s):
+# 60 steps of [Adam](glossary.md#adam) (about 2 s):
 
 # %% tags=["nbval-check-output"]
 target = backbone(photo, ["relu1_2"])
@@ -169,7 +164,7 @@ show_images(
 #
 # > Difficulty ★★☆ (2 of 3) · importance: high · about 10 minutes
 #
-# Move the image one step downhill: $x - \eta \, \partial L / \partial x$, clamped to $[0, 1]$. `loss_fn(image)` gives the loss, a scalar; return the new image, and the loss before the step as a float. The image that you are given stays as it is.
+# Move the image [one step downhill](glossary.md#gradient-descent): $x - \eta \, \partial L / \partial x$, clamped to $[0, 1]$. `loss_fn(image)` gives the loss, a scalar; return the new image, and the loss before the step as a float. The image that you are given stays as it is.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -339,11 +334,11 @@ check_reconstruction(reconstruct)
 #
 # `reconstruct_content` is the loop above with three additions:
 #
-# - a better optimiser, L-BFGS (section 5);
+# - a better [optimiser](glossary.md#optimiser), [L-BFGS](glossary.md#l-bfgs) (section 5);
 # - a second term in the loss, the **total variation**: the mean squared difference of neighbouring pixels ([Mahendran and Vedaldi 2015](https://arxiv.org/abs/1412.0035)). Pooling averages over neighbouring pixels, so noise that cancels in the average does not change deep features, and nothing else would remove it;
-# - `octaves=3`, **small first**: it reconstructs the photo at 48 pixels, enlarges the result as the start at 96, and that as the start at 192. Below we look at what this is good for.
+# - [`octaves=3`](glossary.md#octave), **small first**: it reconstructs the photo at 48 pixels, enlarges the result as the start at 96, and that as the start at 192. Below we look at what this is good for.
 #
-# One layer of each block, from white noise (seed 0), as in figure 1 of [the paper](https://openaccess.thecvf.com/content_cvpr_2016/html/Gatys_Image_Style_Transfer_CVPR_2016_paper.html) (about 35 s):
+# One layer of each block, from white noise ([seed](glossary.md#seed) 0), as in figure 1 of [the paper](https://openaccess.thecvf.com/content_cvpr_2016/html/Gatys_Image_Style_Transfer_CVPR_2016_paper.html) (about 35 s):
 
 # %%
 STEPS = 200  # at each of the three sizes
@@ -383,7 +378,7 @@ show_images(
 #
 # ### In numbers
 #
-# Two usual measures of how close an image is to another. **PSNR**, the peak signal-to-noise ratio, counts every pixel's error, in decibels: 20 dB is an error (root mean square) of a tenth of the range from black to white, 40 dB of a hundredth. **SSIM**, structural similarity ([Wang et al. 2004](https://doi.org/10.1109/TIP.2003.819861)), compares local brightness, contrast and structure: 1 is identical, 0 unrelated.
+# Two usual measures of how close an image is to another. [**PSNR**](glossary.md#psnr), the peak signal-to-noise ratio, counts every pixel's error, in decibels: 20 dB is an error (root mean square) of a tenth of the range from black to white, 40 dB of a hundredth. [**SSIM**](glossary.md#ssim), structural similarity ([Wang et al. 2004](https://doi.org/10.1109/TIP.2003.819861)), compares local brightness, contrast and structure: 1 is identical, 0 unrelated.
 
 # %% [markdown]
 # **Predict**, and commit yourself before you run on. (Without buttons: `half.guess = "..."`.)
@@ -497,7 +492,11 @@ show_images(
 # **Try it** with the player above.
 # - At which step do you first recognise the photo from `relu4_2`? From `relu2_2`?
 # - Between step 100 and the end, what still changes, and what never comes?
-#
+
+# %% [markdown] tags=["answer"]
+# **Answer.** At step 10 in both runs: from `relu2_2` the pale photo is there, from `relu4_2` only outlines on grey, but already those of the astronaut, the helmet and the shuttle. From step 100 on, `relu2_2` changes hardly visibly (SSIM 0.89, and 0.95 at the end). From `relu4_2` SSIM rises from 0.27 to 0.49: the coloured specks on the wall and the fringes along edges fade. The eyes, the stars of the flag and the writing on the badge never become sharp.
+
+# %% [markdown]
 # ## 4. What deep layers discard
 #
 # Let us take the reconstructions apart. How much of the photo's brightness, colour, texture and outlines is in them, and at the right place? We measure each as a correlation with the photo: 1 is fully there, 0 is gone.
@@ -592,7 +591,7 @@ show_images(
 #
 # The loss says *where* to go; the optimiser says *how*.
 #
-# - **Adam** ([Kingma and Ba 2015](https://arxiv.org/abs/1412.6980)) takes steps of similar size for every pixel, along an averaged gradient. Its learning rate must be chosen.
+# - **Adam** ([Kingma and Ba 2015](https://arxiv.org/abs/1412.6980)) takes steps of similar size for every pixel, along an averaged gradient. Its [learning rate](glossary.md#learning-rate) must be chosen.
 # - **L-BFGS** remembers pairs from its last steps, the change of position and the change of gradient, estimates the curvature from them, and steps accordingly. Gatys et al. (2016) used it.
 # - **SciPy's L-BFGS-B** is the same idea in double precision, with bounds on every pixel. It wants a function that returns loss and gradient; [Keras' example](https://github.com/keras-team/keras/blob/2.3.0/examples/neural_style_transfer.py) used it.
 #
@@ -650,7 +649,39 @@ show_images(
 # **What to see.** Adam depends on its learning rate: 0.01 is too slow, and 0.1 falls fastest at first but stops improving. With the best of the four rates, Adam reaches about the same loss as both kinds of L-BFGS, which needed no tuning. SciPy's loss falls fastest at first. Its steps took longest, though. (The seconds are those of the computer that ran this notebook.)
 #
 # **Try it.** Compare the optimisers at `relu4_2`. Give each 300 steps: does the order stay the same?
+
+# %% [markdown] tags=["answer"]
+# **Answer.** No. After 100 steps L-BFGS (0.033) and Adam with 0.05 (0.033) lead, before SciPy (0.044) and Adam with 0.02 (0.058). After 300 steps it is L-BFGS (0.010), Adam with 0.02 (0.012), SciPy (0.014) and Adam with 0.05, which stopped improving at 0.016: a large learning rate is quick at first, and in the way later. The pictures differ less than the losses.
+
+# %% [markdown]
+# ## Try it
 #
+# 1. Reconstruct from a `conv` layer instead of a `relu` one, `reconstruct_content(backbone, photo, "conv4_2", octaves=3)`. It still has the negative values: does that help?
+# 2. Take `tv=0.0` and `tv=10.0` at `relu4_2`, with `octaves=3`. What does each do to the loss, and to the picture?
+# 3. Start from another photo instead of noise: `from nst_lessons import match_shapes`, then `start=match_shapes(photo, load_image(sample("coffee")))[1]`. What of it is left at the end?
+# 4. Match two layers at once, `relu1_2` and `relu5_2`: write the loss function yourself. Which of the two decides the picture?
+
+# %% [markdown] tags=["answer"]
+# **Answer.**
+#
+# 1. Not here: SSIM is 0.47 from `conv4_2` and 0.48 from `relu4_2`, and the pictures are alike, smeared eyes and coloured fringes included. What is missing has been lost in the layers before.
+# 2. With 200 steps: at `tv=1.0` the content loss is 0.003 and SSIM 0.55. At 0 the picture is harsh, with dark and light wrinkles on the face and the wall, and its total variation is larger than the photo's (0.023 against 0.016); the content loss is not even lower (0.005), because the search has less to guide it. At 10 the loss is 0.016, and the picture is soft.
+# 3. With 200 steps: from `relu2_2` nothing (SSIM 0.95). From `relu4_2` no cup, but a wall that is browner than the photo's on the right. From `relu5_2` much: a light round shape, the cup's, is still behind the head, and the red and brown of saucer and table are around it.
+# 4. `relu1_2`: the picture is the photo (PSNR 32 dB, where `relu5_2` alone reaches 10). An image that satisfies `relu1_2` satisfies `relu5_2` almost by itself, because deep features are computed from shallow ones; the reverse does not hold.
+
+# %% [markdown]
+# ## Quick check
+#
+# (Without buttons: `first_check.guess = "..."`, then `first_check.verdict`.)
+
+# %%
+from nst_lessons.widgets import quick_check
+
+first_check = quick_check("what-is-trained")
+second_check = quick_check("small-loss")
+third_check = quick_check("small-first")
+
+# %% [markdown]
 # ## What to remember
 #
 # - **The pixels are the parameters**; the network is frozen, and back-propagation goes all the way down to the image.
@@ -659,11 +690,10 @@ show_images(
 # - A small loss does not mean a similar picture. It means that *this layer* can hardly tell them apart.
 # - A reconstruction also shows the search: a better start, small first, can matter more than the optimiser.
 #
-# ## Try it
+# ## Further reading
 #
-# 1. Reconstruct from a `conv` layer instead of a `relu` one, `reconstruct_content(backbone, photo, "conv4_2", octaves=3)`. It still has the negative values: does that help?
-# 2. Take `tv=0.0` and `tv=10.0` at `relu4_2`. What does each do to the loss, and to the picture?
-# 3. Start from another photo instead of noise: `from nst_lessons import match_shapes`, then `start=match_shapes(photo, load_image(sample("coffee")))[1]`. What of it is left at the end?
-# 4. Match two layers at once, `relu1_2` and `relu5_2`: write the loss function yourself. Which of the two decides the picture?
+# - Inverting features, with the prior that we use: [Mahendran and Vedaldi 2015](https://arxiv.org/abs/1412.0035)
+# - A network that inverts features in one pass: [Dosovitskiy and Brox 2016](https://arxiv.org/abs/1506.02753)
+# - What an untrained network knows of photos: [Ulyanov, Vedaldi and Lempitsky 2018](https://arxiv.org/abs/1711.10925)
 #
-# Lesson 4 asks the opposite question: what is left of a painting when we keep *what* and forget *where*?
+# **Next:** [lesson 4](04_style_reconstruction.ipynb) asks the opposite question: what is left of a painting when we keep *what* and forget *where*?

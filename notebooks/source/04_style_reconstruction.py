@@ -17,18 +17,12 @@
 # %% [markdown]
 # # Lesson 4: style reconstruction with Gram matrices
 #
-# Lesson 3 kept everything a layer says about a photo, position by position. Now we discard the positions on purpose. **What is left of a painting when we only know which features occur together, and no longer where?** A good deal: the colours, the strokes, the grain. That is what Gatys, Ecker and Bethge call *style* ([2015](https://arxiv.org/abs/1508.06576), [2016](https://openaccess.thecvf.com/content_cvpr_2016/html/Gatys_Image_Style_Transfer_CVPR_2016_paper.html)).
+# Lesson 3 kept everything a layer says about a photo, position by position. Now we discard the positions on purpose. **What is left of a painting when we only know which features occur together, and no longer where?** A good deal: the colours, the strokes, the grain. That is what Gatys, Ecker and Bethge call [*style*](glossary.md#style) ([2015](https://arxiv.org/abs/1508.06576), [2016](https://openaccess.thecvf.com/content_cvpr_2016/html/Gatys_Image_Style_Transfer_CVPR_2016_paper.html)).
 #
-# In this lesson you will
-#
-# 1. work out a Gram matrix with pencil and paper, and check the code against it;
-# 2. shuffle all positions, and see what becomes of the Gram matrix;
-# 3. look at Gram matrices of paintings, and use them to measure how similar two styles are;
-# 4. reconstruct a style from noise, from one layer, two layers, ... five layers;
-# 5. replace the Gram matrix by something much smaller, and compare;
-# 6. meet a common bug in Gram matrix code, and measure what it does.
-#
-# The whole lesson computes for about two minutes on two CPU cores.
+# - **You will be able to** compute a Gram matrix, on paper and for a batch; say what it keeps and what it forgets; measure how far apart two styles are; reconstruct a style from noise.
+# - **You need** [lesson 3](03_content_reconstruction.ipynb), and shapes and the matrix product from the [refresher](refresher.md).
+# - **Time:** 40 minutes to read, 43 for the exercises; it computes for about two minutes on two CPU cores.
+# - **Network:** the compact one, because each run then takes seconds; the full VGG16's pictures are beside the most important figure.
 
 # %%
 import importlib.util
@@ -69,7 +63,7 @@ STEPS = 250
 # %% [markdown]
 # ## 1. A Gram matrix by hand
 #
-# Layer $l$ gives $N_l$ feature maps, one for each channel. Write each map as one row of numbers, position after position: a matrix $F^l$ with $N_l$ rows and $M_l$ columns, where $M_l$ is the number of positions (height times width). The **Gram matrix** multiplies every row with every row (Gatys et al. 2016, equation 3):
+# Layer $l$ gives $N_l$ feature maps, one for each channel. Write each map as one row of numbers, position after position: a matrix $F^l$ with $N_l$ rows and $M_l$ columns, where $M_l$ is the number of positions (height times width). The [**Gram matrix**](glossary.md#gram-matrix) multiplies every row with every row (Gatys et al. 2016, equation 3):
 #
 # $$G^l_{ij} = \sum_k F^l_{ik} F^l_{jk}$$
 #
@@ -135,7 +129,11 @@ assert torch.equal(gram_matrix(tiny), by_hand / 4)
 
 # %% [markdown]
 # **Try it.** Swap two positions in *both* channels of `tiny`. Which entries change? Now swap them in one channel only.
-#
+
+# %% [markdown] tags=["answer"]
+# **Answer.** In both channels: none, because the terms of each sum only change places. In one channel: $G_{12} = G_{21}$. With the first two positions of channel 1 exchanged, $2 \cdot 3 + 1 \cdot 0 + 0 \cdot 1 + 1 \cdot 2 = 8$ instead of 5. $G_{11}$ and $G_{22}$ each know one channel only, and stay.
+
+# %% [markdown]
 # ## 2. Shuffling the positions
 #
 # Suppose we shuffle all positions of a painting's features, all channels alike. The features are then very different ones. And their Gram matrix?
@@ -304,7 +302,7 @@ show_matrix(
 # %% [markdown]
 # **What to see.** The matrices are symmetric ($G^l_{ij} = G^l_{ji}$), and they contain no places. At a glance the two styles are hard to tell apart here: some channels are strong in both. Their difference shows where they disagree. At `relu2_1` it has stripes: each is a channel that one painting uses more, together with many others.
 #
-# The **style loss** compares two such matrices (equations 4 and 5 of the paper):
+# The [**style loss**](glossary.md#style-loss) compares two such matrices (equations 4 and 5 of the paper):
 #
 # $$E_l = \frac{1}{4 N_l^2 M_l^2} \sum_{i,j} \left(G^l_{ij} - A^l_{ij}\right)^2, \qquad \mathcal{L}_{style}(a, x) = \sum_l w_l E_l$$
 #
@@ -598,10 +596,15 @@ plot_losses(
 
 # %% [markdown]
 # **Try it.**
+#
 # - Which run has the smallest loss, and is it the best picture? What does that say about comparing losses of different layer sets?
 # - What happens with `relu5_1` alone, `reconstruct_style(backbone, painting, ["relu5_1"])`? And with weights that fall with depth, such as the full network's above?
 # - What happens with `seed=1`? What stays the same, what does not?
-#
+
+# %% [markdown] tags=["answer"]
+# **Answer.** `relu1_1` alone ends lowest, at 0.00004 (two layers: 0.0005, all five: 0.005), and it is the poorest picture: the fewer layers there are to match, the easier it is. Losses of different sets of layers cannot be compared. `relu5_1` alone gives rings and curls in garish noise of all colours, because nothing holds the palette. Weights that fall with depth change little: the same strokes, stars and tree, in other places. With `seed=1` palette, strokes and kinds of things stay the same, and most stars move; but a dark trunk is on the left again (see *When the arrangement comes back*).
+
+# %% [markdown]
 # ### Other styles
 #
 # Three more of the bundled paintings, with all five layers (about 25 s):
@@ -660,7 +663,7 @@ for size in (48, 96, 192):
 #
 # ## 5. Mean and deviation instead of the Gram matrix
 #
-# Is the whole matrix needed? [Li et al. (2017)](https://arxiv.org/abs/1701.01036) also match only each channel's **mean and standard deviation**:
+# Is the whole matrix needed? [Li et al. (2017)](https://arxiv.org/abs/1701.01036) also match only each channel's [**mean and standard deviation**](glossary.md#mean-and-deviation):
 #
 # $$\mu^l_i = \frac{1}{M_l} \sum_k F^l_{ik}, \qquad \sigma^l_i = \sqrt{\tfrac{1}{M_l} \sum_k \left(F^l_{ik} - \mu^l_i\right)^2}$$
 #
@@ -695,7 +698,7 @@ show_images(
 
 
 # %% [markdown]
-# **What to see.** With a small part of the numbers the styles are still recognisable: strokes and ringed stars, panes between black lines. The Gram matrix keeps more of what belongs together: next to the sun's disc lie orange and yellow panes, as in the painting, where mean and deviation has blue ones. [Huang and Belongie (2017)](https://arxiv.org/abs/1703.06868) built a fast style transfer (AdaIN) on exactly this small statistic, because it can be *set* in one step instead of being optimised.
+# **What to see.** With a small part of the numbers the styles are still recognisable: strokes and ringed stars, panes between black lines. The Gram matrix keeps more of what belongs together: next to the sun's disc lie orange and yellow panes, as in the painting, where mean and deviation has blue ones. [Huang and Belongie (2017)](https://arxiv.org/abs/1703.06868) built a fast style transfer ([AdaIN](glossary.md#adain)) on exactly this small statistic, because it can be *set* in one step instead of being optimised.
 #
 # ## 6. The batch trap
 #
@@ -738,21 +741,48 @@ show_matrix(
 
 # %% [markdown]
 # **What to see.** Half the entries of the large matrix say how the first painting's channels are active together with the second's: numbers that depend on which pictures happen to share a batch, and on *where* their features are. If you train on it, each image's gradient depends on the others in its batch. `features.flatten(2)` keeps the images apart, and the matrix product treats each by itself.
-#
-# ## What to remember
-#
-# - A **Gram matrix** sums products of channels over all positions: it keeps *which features occur together*, not *where*.
-# - It is unchanged when positions are shuffled; it is the neighbourhoods inside the features that make strokes.
-# - **Shallow layers** give colour and grain, **deeper layers** add larger pieces.
-# - On a small picture a deep layer has few positions, and then even Gram matrices can bring the arrangement back.
-# - The style loss is the content loss of statistics. **Mean and deviation** is a much smaller statistic.
-# - Check shapes with a **batch of two**: what is right for one image can be wrong for two.
-#
+
+# %% [markdown]
 # ## Try it
 #
 # 1. Build a statistic of your own, a function from $(B, C, H, W)$ to anything: only the mean; the Gram matrix of the features minus their mean; the Gram matrix of features and of the same features shifted by some pixels. What does each keep?
 # 2. Does the arrangement of `woodblock_wave` come back small first with another seed? With fewer layers? With `load_backbone(padding="reflect")`, where edges are less easy to recognise?
 # 3. Reconstruct the style of a *photo*: `load_image(sample("coffee"), size=192)`. What is the "style" of a coffee cup?
 # 4. Load a picture of your own, `load_image("my_picture.jpg", size=192)`, and look at its Gram matrices.
+
+# %% [markdown] tags=["answer"]
+# **Answer.**
 #
-# In lesson 5 the two halves meet: the content of a photo, the style of a painting, and one image that has to match both.
+# 1. The mean alone keeps palette and strokes; there are fewer stars, pale patches, and no tree. Without their means (a covariance) the matrices give what the Gram matrix gives, as far as one can see. With shifted features (by one row and two columns) it is also recorded what lies beside what; here the picture is nearly that of the Gram matrix, because the features overlap anyway.
+# 2. With `seed=1` and with `padding="reflect"` it comes back as before, so zeros at the edges are not needed for it. Nor is `relu5_1`: with the first four layers wave and mountain are in place, too. With the first three the great wave is, the mountain and the small waves are not. At 48 pixels `relu4_1` has 36 positions, hence 11,520 features for 51,360 conditions; `relu3_1` has 144 positions, and 18,432 features for 8,256.
+# 3. Its materials and parts: two cups with coffee in them, red glaze, light porcelain and brown wood, put together anew. The spoon is gone.
+# 4. Bright rows and columns are the channels that your picture uses most, and they differ from picture to picture: of the ten strongest channels of `relu3_1`, `night_swirls` shares four with `stained_glass` and one with the photo of the cat.
+
+# %% [markdown]
+# ## Quick check
+#
+# (Without buttons: `first_check.guess = "..."`, then `first_check.verdict`.)
+
+# %%
+from nst_lessons.widgets import quick_check
+
+first_check = quick_check("shuffled-pixels")
+second_check = quick_check("arrangement")
+third_check = quick_check("batch-trap")
+
+# %% [markdown]
+# ## What to remember
+#
+# - A **Gram matrix** sums products of channels over all positions: it keeps *which features occur together*, not *where*. Shuffled positions leave it unchanged; the neighbourhoods inside the features make strokes.
+# - **Shallow layers** give colour and grain, **deeper layers** add larger pieces.
+# - On a small picture a deep layer has few positions, and then even Gram matrices can bring the arrangement back.
+# - The style loss is the content loss of statistics. **Mean and deviation** is a much smaller statistic.
+# - Check shapes with a **batch of two**: what is right for one image can be wrong for two.
+#
+# ## Further reading
+#
+# - The texture half of the method, first published by itself: [Gatys, Ecker and Bethge 2015](https://arxiv.org/abs/1505.07376)
+# - Why Gram matrices work, as a distance between distributions: [Li et al. 2017](https://arxiv.org/abs/1701.01036)
+# - Textures from statistics before there were such networks: [Portilla and Simoncelli 2000](https://doi.org/10.1023/A:1026553619983)
+#
+# **Next:** in [lesson 5](05_style_transfer.ipynb) the two halves meet: the content of a photo, the style of a painting, and one image that has to match both.

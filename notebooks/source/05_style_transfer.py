@@ -19,13 +19,10 @@
 #
 # Lesson 3 recovered a photo from its features: that was *content*. Lesson 4 recovered a painting's style from its Gram matrices: that was *style*. Both lessons changed an image until a loss was small. So: **what happens if one image has to match both?**
 #
-# In this lesson you will
-#
-# 1. write the total loss by hand and watch a photo become a painting;
-# 2. try every setting that decides how the result looks: the ratio of content to style, the layers, the start, the smoothing, the size of the strokes;
-# 3. repaint one photo in eight styles, and your own photo in any.
-#
-# The whole lesson computes for about two and a half minutes on two CPU cores.
+# - **You will be able to** write the loss of a style transfer and minimise it; predict what a change of ratio, layer, start, smoothing or size does to the picture; repaint a photo of your own.
+# - **You need** [lesson 3](03_content_reconstruction.ipynb) for the content and [lesson 4](04_style_reconstruction.ipynb) for the style.
+# - **Time:** 40 minutes to read, 43 for the exercises; it computes for about two and a half minutes on two CPU cores.
+# - **Network:** the compact one, because the lesson makes some forty pictures; section 10 goes on to VGG19, the paper's.
 
 # %%
 import importlib.util
@@ -83,7 +80,7 @@ show_images(
 # %% [markdown]
 # ## 1. The total loss
 #
-# [Gatys et al. (2016)](https://openaccess.thecvf.com/content_cvpr_2016/html/Gatys_Image_Style_Transfer_CVPR_2016_paper.html) minimise one weighted sum (their equation 7):
+# [Gatys et al. (2016)](https://openaccess.thecvf.com/content_cvpr_2016/html/Gatys_Image_Style_Transfer_CVPR_2016_paper.html) minimise [one weighted sum](glossary.md#total-loss) (their equation 7):
 #
 # $$\mathcal{L}_{total}(p, a, x) = \alpha\, \mathcal{L}_{content}(p, x) + \beta\, \mathcal{L}_{style}(a, x)$$
 #
@@ -93,7 +90,7 @@ show_images(
 #
 # $F^l_{ij}$ and $P^l_{ij}$ are the features of $x$ and $p$ at layer $l$, for channel $i$ at position $j$; $G^l$ and $A^l$ are the Gram matrices of $x$ and $a$. The layer has $N_l$ channels and $M_l$ positions.
 #
-# Two deviations from the paper. Our losses are *relative* (divided by the size of the target), so that a weight means the same at every layer of every network. And we add the **total variation** $\gamma\, \mathcal{L}_{tv}$, the mean squared difference of neighbouring pixels, against high-frequency noise (section 5).
+# Two deviations from the paper. Our losses are [*relative*](glossary.md#relative-loss) (divided by the size of the target), so that a weight means the same at every layer of every network. And we add the [**total variation**](glossary.md#total-variation) $\gamma\, \mathcal{L}_{tv}$, the mean squared difference of neighbouring pixels, against high-frequency noise (section 5).
 #
 # Everything that does not change is computed once: the photo's features $P^l$ and the painting's Gram matrices $A^l$. The layers are the paper's, with 1/5 of the style each ($w_l$); the other weights are our choice, and the rest of the lesson is about that choice.
 
@@ -174,7 +171,11 @@ for name, term in loss_fn(photo).items():
 
 # %% [markdown]
 # That is the loss at the start, when the image *is* the photo. Before you run the next cell: why is the content term exactly zero?
-#
+
+# %% [markdown] tags=["answer"]
+# **Answer.** The image is the photo, so its features are the target, and every difference is zero. The other two terms are not: the photo has not the painting's style, and it is not smooth.
+
+# %% [markdown]
 # `optimize_image` adds the terms up and minimises the sum with L-BFGS, as in lessons 3 and 4; only the pixels change (100 steps, about 5 s):
 
 # %% [markdown]
@@ -403,6 +404,9 @@ plot_lines(
 #
 # **Try it.** Where do you lose the smile? Where do you stop believing that it is painted? Find your own favourite and note the two losses there. Then try another painting: does the favourite stay?
 
+# %% [markdown] tags=["answer"]
+# **Answer.** In our runs the smile is there at 1, and a swirl has covered it at 1/10; at 10 it is a photo, at 1 a photo under ripples, from 1/10 on a painting. A favourite may lie between: at 1/5 the content loss is about 0.4 and the style loss 0.05. Another painting has another favourite (see section 7).
+
 # %% [markdown]
 # ### Exercise 5.4: the sweep
 #
@@ -474,6 +478,9 @@ show_images(
 #
 # **Try it.** A deep content layer and a smaller $\beta$, or a shallow one and a larger: can they be made to look alike? What remains different?
 
+# %% [markdown] tags=["answer"]
+# **Answer.** Only roughly. `relu5_1` with $\beta = 2$ brings back both eyes and the smile, and `relu1_2` with $\beta = 100$ swirls and stars. What remains different is what the layer protects: from `relu1_2` lines such as the reflections in the neck ring stay sharp, whatever happens between them; from `relu5_1` every line is made of strokes, and face and suit stay what they are. At $\beta = 500$ `relu1_2` no longer protects the face either.
+
 # %% [markdown]
 # ## 4. Where do we start?
 #
@@ -518,7 +525,7 @@ apart = (starts["photo"].image - starts["noise"].image).abs().mean()
 same.reveal("yes" if apart < 0.02 else "no")
 
 # %% [markdown]
-# **What to see.** Compare the curves first: at the end the three sums are close together. And then the pictures, which are not. From the photo, skin and suit keep their place and some of their colours. From the painting, its stars stay where they were, of its tree only a dark patch at the lower left is left, and the person is a figure of swirls. From noise everything has to be found, and the face is not. So in our test the start does matter, more than in figure 6 of the paper: the loss has several minima of about the same depth, and the start decides which of them we reach. (Our network, weights and size are not the paper's.)
+# **What to see.** Compare the curves first: at the end the three sums are close together. And then the pictures, which are not. From the photo, skin and suit keep their place and some of their colours. From the painting, its stars stay where they were, of its tree only a dark patch at the lower left is left, and the person is a figure of swirls. From noise everything has to be found, and the face is not. So in our test the start does matter, more than in figure 6 of the paper: the loss has several [minima](glossary.md#minimum) of about the same depth, and the start decides which of them we reach. (Our network, weights and size are not the paper's.)
 #
 # For a quick, faithful result start from the photo. For variety, or for research (where the start must not give the answer away), start from noise and take more steps.
 
@@ -599,6 +606,9 @@ show_images(
 #
 # **Try it.** Leave out one layer at a time. Which one do you miss first?
 
+# %% [markdown] tags=["answer"]
+# **Answer.** In our runs, with 0.2 for each of the other four: `relu5_1` first (no swirl over the mouth, a whole smile, smaller stars), then `relu4_1` (hardly any star is round) and `relu1_1` (a paler sky). Without `relu2_1` or `relu3_1` the picture is nearly the same: their neighbours say much of what they say.
+
 # %% [markdown]
 # ## 7. One photo, eight styles
 #
@@ -627,10 +637,13 @@ show_images(
 #
 # **Try it.** Which style needs a larger $\beta$, and which a smaller one? Find a value for each painting.
 
+# %% [markdown] tags=["answer"]
+# **Answer.** It is a matter of taste. Of 5, 20 and 80 we would take 5 for `fjord` and `ink_hatching`, whose bands and lines run over the face at 20; 80 for `cubist` and `pointillist`, where the face is still whole; and 20 for the others. Pieces that are small beside the face (dots), or that follow its edges (facets), leave it recognisable for longer.
+
 # %% [markdown]
 # ## 8. Small first: a larger picture
 #
-# The larger the picture, the smaller the part of it that a feature sees, and a direct run covers the photo with marks that are small compared with the picture. The remedy of lesson 3 works here, too: transfer small, enlarge, refine ([Gatys et al. 2017](https://arxiv.org/abs/1611.07865)). The broad forms come from the small run, the fine strokes from the large one. `style_transfer` does it by itself from 384 pixels on (`warm_start=False` turns it off); by hand, a run is a list of stages (about 15 s):
+# The larger the picture, the smaller the part of it that a feature sees, and a direct run covers the photo with marks that are small compared with the picture. The remedy of lesson 3 works here, too: [transfer small, enlarge, refine](glossary.md#warm-start) ([Gatys et al. 2017](https://arxiv.org/abs/1611.07865)). The broad forms come from the small run, the fine strokes from the large one. `style_transfer` does it by itself from 384 pixels on (`warm_start=False` turns it off); by hand, a run is a list of stages (about 15 s):
 
 # %%
 large, art = load_image(portrait, size=320), load_image(sample("night_swirls", size=400))
@@ -713,15 +726,6 @@ show_images(
 # or, for two files, `apply_style_transfer("photo.jpg", "painting.jpg", backbone="vgg19")`. Because the losses are relative, the weights of this lesson are a good first guess there as well. What changes is the time: `nst-lessons doctor` reports how long your machine takes. With a full network, `style_transfer` starts on the compact one, small first, and then continues on the full one.
 
 # %% [markdown]
-# ## What to remember
-#
-# - **Style transfer is one image optimisation with two targets:** $\alpha \mathcal{L}_{content} + \beta \mathcal{L}_{style}$. The network and both targets stay fixed; only the pixels change.
-# - **The content term rises, the style term falls**, and the ratio $\alpha / \beta$ decides where they settle. There is no right ratio.
-# - **The content layer** decides how literally the photo is kept: shallow keeps its edges, deep only its gist.
-# - **The start** matters, because the loss has several minima: from the photo a run is quick and faithful, from noise slower and freer.
-# - **Total variation** removes high-frequency noise that pooling averages away; too much of it removes the strokes.
-# - **Strokes keep their size in pixels**, so the painting's size is a setting, and so is the weight of each style layer.
-#
 # ## Try it
 #
 # 1. **Two paintings.** A style target is a dict of matrices. Take the mean of two paintings' Gram matrices, layer by layer, and give it to your `loss_fn`. Is the result a mixture of both styles, or two styles side by side?
@@ -729,3 +733,42 @@ show_images(
 # 3. **Another statistic.** Give `style_loss` the `mean_and_deviation` of lesson 4. Which paintings suffer, which do not?
 # 4. **Stop when it is good enough.** `from nst_lessons import improvement_below`, and pass `stop=improvement_below(0.02)` to `style_transfer`. How many steps does each painting take?
 # 5. **A photo as the style.** `sample("coffee")` as the painting: what is the style of a photograph?
+
+# %% [markdown] tags=["answer"]
+# **Answer.**
+#
+# 1. Two styles side by side, rather than a mixture: with `night_swirls` and `stained_glass`, panes fill the upper right and the lower left, swirling strokes the rest. The mean of two Gram matrices is also what a picture has of which each half is in one style.
+# 2. `result.image + photo - grey_photo`, clamped: strokes in the photo's own colours. For `night_swirls` 1.5 % of the values had to be clamped. This is the paper's transfer in luminance alone; its other way first gives the painting the photo's colours.
+# 3. With the same weights and 80 steps the content loss ends lower for all eight, for instance 0.41 instead of 0.68 for `night_swirls`: fewer numbers hold the style. `night_swirls` suffers most, with hardly a star, and `fjord`, whose bands become fans of stripes. Dots, panes, facets and tiles stay.
+# 4. At 192 pixels between 102 (`fjord`) and 141 (`pointillist`), and 120 for `night_swirls`.
+# 5. Its colours and materials: suit, hair and face turn red and brown, smooth and shiny like the cup and its saucer, and the hair gets a rim like a cup's. There are hardly any strokes.
+
+# %% [markdown]
+# ## Quick check
+#
+# (Without buttons: `first_check.guess = "..."`, then `first_check.verdict`.)
+
+# %%
+from nst_lessons.widgets import quick_check
+
+first_check = quick_check("content-layer")
+second_check = quick_check("three-starts")
+third_check = quick_check("painting-size")
+
+# %% [markdown]
+# ## What to remember
+#
+# - **Style transfer is one image optimisation with two targets:** $\alpha \mathcal{L}_{content} + \beta \mathcal{L}_{style}$. The network and both targets stay fixed; only the pixels change.
+# - **The content term rises, the style term falls**, and the ratio $\alpha / \beta$ decides where they settle. There is no right ratio.
+# - **The content layer** decides how literally the photo is kept: shallow keeps its edges, deep only its gist.
+# - **The start** matters, because the loss has several minima: from the photo a run is quick and faithful, from noise slower and freer.
+# - **Total variation** removes high-frequency noise, and too much of it the strokes. **Strokes keep their size in pixels**, so the painting's size is a setting, and so is the weight of each style layer.
+#
+# ## Further reading
+#
+# - The method: [Gatys, Ecker and Bethge 2016](https://openaccess.thecvf.com/content_cvpr_2016/html/Gatys_Image_Style_Transfer_CVPR_2016_paper.html)
+# - A network trained to do it in one pass: [Johnson, Alahi and Fei-Fei 2016](https://arxiv.org/abs/1603.08155)
+# - Colour, region and scale under control: [Gatys et al. 2017](https://arxiv.org/abs/1611.07865)
+# - A survey of what came after: [Jing et al. 2020](https://arxiv.org/abs/1705.04058)
+#
+# **Next:** [lesson 6](06_published_recipes.ipynb) runs what others have published, and asks why the same weights mean something else in each.

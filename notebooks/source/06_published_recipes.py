@@ -19,13 +19,10 @@
 #
 # Lesson 5 ended with a picture and a handful of settings. Others chose their own and published them. We look at six write-ups, one paper and five tutorials, with seven settings between them. Their pictures differ, and so do their numbers: $\beta / \alpha$, the weight of style by that of content, runs from 5 to 10,000. **Who is right?**
 #
-# In this lesson you will
-#
-# 1. run seven published settings on one pair of images and judge them all with one measure;
-# 2. find out why the same weight means something else in each: the *normalisation* of the losses, and the *scale of the pixels*;
-# 3. see what an early stop and a random start do, and write a recipe of your own.
-#
-# The whole lesson computes for about three minutes on two CPU cores.
+# - **You will be able to** follow a published recipe, and judge its picture by a measure that holds for all; convert a weight between normalisations and between scales of the pixels; write a recipe of your own.
+# - **You need** [lesson 5](05_style_transfer.ipynb).
+# - **Time:** 25 minutes to read, 25 for the exercises; it computes for about three minutes on two CPU cores.
+# - **Network:** the compact one for every recipe, so that only the recipes differ; pictures by the full VGG16 stand beside its own.
 
 # %%
 import importlib.util
@@ -81,7 +78,7 @@ show_images(
 # %% [markdown]
 # ## 1. Seven settings, one pair
 #
-# Each row is one published setting, in its author's own units.
+# Each row is one [published setting](glossary.md#recipe), in its author's own units.
 
 # %%
 display(Markdown(recipe_table()))
@@ -282,7 +279,7 @@ from nst_lessons.exercises import check_balance
 check_balance(balance)
 
 # %% [markdown]
-# It is one factor, but a different one at each layer. Set all weights to 1 ($\alpha = \beta = w_l = 1$). Under each normalisation, how much larger is a layer's style loss than the content loss if both are equally wrong? `transfer_settings` converts weights into relative ones, so the answer is their quotient. Its powers of ten:
+# It is one factor, but a different one at each layer. Set all weights to 1 ($\alpha = \beta = w_l = 1$). Under each [normalisation](glossary.md#normalisation), how much larger is a layer's style loss than the content loss if both are equally wrong? `transfer_settings` converts weights into relative ones, so the answer is their quotient. Its powers of ten:
 
 # %% [markdown]
 # **Predict**, and commit yourself before you run on. (Without buttons: `largest.guess = "..."`.)
@@ -333,7 +330,11 @@ show_heat_map(
 
 # %% [markdown]
 # **What to see.** In all rows but one, style by content in the first three blocks lies between a tenth and some hundred, however different the published weights look. Block 5 counts little there unless the losses are relative (`bits_to_brains`), and block 4 counts little in `surma` and the two rows of `keras_prisma`. The other row is `shrimal`, which has practically no content term, but *starts* from the photo. Try that row with `start="noise"`.
-#
+
+# %% [markdown] tags=["answer"]
+# **Answer.** From noise there is no figure at all, only curls in the painting's colours: the content loss is 1.7 at the end, worse than no features at all. It was the start that had kept the face, not the content term.
+
+# %% [markdown]
 # ## 3. The same weights, other pixels
 #
 # Caffe's networks take pixels from 0 to 255, minus the mean; torchvision's take them divided by their standard deviation as well. That is a factor of about 58, and it passes right through a network of ReLUs:
@@ -397,7 +398,38 @@ show_images(
 
 # %% [markdown]
 # **What to see.** After 10 steps there are strokes in the painting's colours and no figure; after 40 the figure is there, and at the end its face is darker. Texture, which may be anywhere, is found first; a face has one place. With a hundredth of the style the face comes out clearly, and the suit is orange.
+
+# %% [markdown]
+# ## Try it
 #
+# 1. **More content.** The paper's content loss is a *sum* over positions, its style loss is divided by $M_l^2$. `gatys2016` was made for 512 pixels, we are at 224. Which `alpha` gives back the balance that it has there? Run it with `style_transfer(backbone, photo, painting, recipe="gatys2016", alpha=...)`.
+# 2. **Change the layers**, as `surma` invites you to: `content_layers=["block4_conv2"]`. Weights that you give beside a recipe are in its own units, and converted with the others.
+# 3. **Every iteration.** `keras_prisma` saves the picture after each of its 10 iterations of 20 steps: `snapshots=range(0, 200, 20)`, and `show_images(run.history.snapshots)`.
+# 4. **Your own row.** `replace(PUBLISHED["keras_prisma"], start="photo", tv=1e-6, tv_power=1.25)` is a recipe; give it as `recipe=`. Which row would you choose?
+# 5. **On paper.** A program has weights 5 and 100 with Gram matrices divided by $N_l M_l$ and means (`johnson`). You rewrite it to divide by $M_l$ only (`authors`). Which weight does a style layer with 512 channels need now?
+
+# %% [markdown] tags=["answer"]
+# **Answer.**
+#
+# 1. The content loss grows with the number of positions, so at 512 pixels it is $(512 / 224)^2 \approx 5.2$ times as large: `alpha=0.0052` instead of `0.001`. By our measure the content then ends at 0.18 instead of 0.40, and the style at 0.22 instead of 0.14; the face is clearer.
+# 2. The weight was made for a shallow layer, and at the deep one it holds little: the content goes from 0.91 to 0.99, the style from 0.11 to 0.10, and of the person only a shape is left, in thick strokes.
+# 3. At step 20 the whole portrait is there, in grey and blue; at 40 it has its colours. From 60 on nothing changes that one can see (content 0.53, then 0.52; style 0.28, then 0.29).
+# 4. That row ends at 0.56 for content and 0.24 for style, where `keras_prisma` has 0.52 and 0.29; the fine pattern on its surfaces is gone. The start matters little here (0.51 and 0.28 from the photo, without total variation), because the shallow content layer finds the photo from grey, too. Total variation is in the recipe's own units: `tv=0.1` would leave nothing but a blur. No row of the table is best in both numbers.
+# 5. The squared Gram matrix is no longer divided by $N_l^2$, so the loss is $512^2$ times as large, and the weight must be $100 / 512^2 \approx 0.0004$. That is the $1/N_l^2$ in the authors' own code, which has weights of $1000 / N_l^2$.
+
+# %% [markdown]
+# ## Quick check
+#
+# (Without buttons: `first_check.guess = "..."`, then `first_check.verdict`.)
+
+# %%
+from nst_lessons.widgets import quick_check
+
+first_check = quick_check("own-losses")
+second_check = quick_check("relative-weights")
+third_check = quick_check("pixel-scale")
+
+# %% [markdown]
 # ## What to remember
 #
 # - **A weight means nothing without its loss.** Sum or mean, $1/M_l$ or $1/(N_l M_l)$, $\frac14$ or not: a factor that changes from layer to layer. State which, or use relative losses.
@@ -406,17 +438,10 @@ show_images(
 # - **The start is part of the recipe**, and so is the moment when it stops.
 # - **Compare pictures with one measure**, never with each one's own loss.
 #
-# ## Try it
+# ## Further reading
 #
-# 1. **More content.** The paper's content loss is a *sum* over positions, its style loss is divided by $M_l^2$. `gatys2016` was made for 512 pixels, we are at 224. Which `alpha` gives back the balance that it has there? Run it with `style_transfer(backbone, photo, painting, recipe="gatys2016", alpha=...)`.
-# 2. **Change the layers**, as `surma` invites you to: `content_layers=["block4_conv2"]`. Weights that you give beside a recipe are in its own units, and converted with the others.
-# 3. **Every iteration.** `keras_prisma` saves the picture after each of its 10 iterations of 20 steps: `snapshots=range(0, 200, 20)`, and `show_images(run.history.snapshots)`.
-# 4. **Your own row.** `replace(PUBLISHED["keras_prisma"], start="photo", tv=0.1, tv_power=1.25)` is a recipe; give it as `recipe=`. Which row would you choose?
-# 5. **On paper.** A program has weights 5 and 100 with Gram matrices divided by $N_l M_l$ and means (`johnson`). You rewrite it to divide by $M_l$ only (`authors`). Which weight does a style layer with 512 channels need now?
+# - The implementation that many write-ups follow: [Johnson's neural-style 2015](https://github.com/jcjohnson/neural-style)
+# - Layers, weights and normalisations, compared: [Novak and Nikulin 2016](https://arxiv.org/abs/1605.04603)
+# - Where Gram matrices are unstable, and a remedy: [Risser, Wilmot and Barnes 2017](https://arxiv.org/abs/1701.08893)
 #
-# <details><summary>Answers to 1 and 5</summary>
-#
-# 1. The content loss grows with the number of positions, so at 512 pixels it is $(512 / 224)^2 \approx 5.2$ times as large. `alpha=0.0052` instead of `0.001`.
-# 5. The squared Gram matrix is no longer divided by $N_l^2$, so the loss is $512^2$ times as large, and the weight must be $100 / 512^2 \approx 0.0004$. That is the $1/N_l^2$ in the authors' own code, which has weights of $1000 / N_l^2$.
-#
-# </details>
+# **Next:** a transfer of your own. `nst-lessons transfer photo.jpg painting.jpg -o picture.png` makes it from the command line, and [lesson 5](05_style_transfer.ipynb) has the explorer.

@@ -8,26 +8,16 @@ import ipywidgets as widgets
 from IPython.display import display
 
 from nst_lessons.checks import check_choice
+from nst_lessons.widgets.choice import Choice
 from nst_lessons.widgets.layout import paragraph
 
 
-class Prediction:
-    """A question with a few answers, of which the reader chooses one; without widgets, by setting `guess`."""
+class Prediction(Choice):
+    """A question whose answer is measured later."""
 
     def __init__(self, question: str, choices: Sequence[str]) -> None:
-        self.question, self.choices = question, tuple(choices)
-        self.buttons = widgets.RadioButtons(options=self.choices, value=None, layout=widgets.Layout(width="auto"))
+        super().__init__(question, choices)
         display(widgets.VBox([widgets.HTML(paragraph(question)), self.buttons]))
-
-    @property
-    def guess(self) -> str | None:
-        """What the reader has chosen; None before. Setting it chooses; ValueError for what is no answer."""
-        return self.buttons.value
-
-    @guess.setter
-    def guess(self, answer: str) -> None:
-        check_choice("answer", answer, self.choices)
-        self.buttons.value = answer
 
     def reveal(self, answer: str) -> None:
         """Print the guess beside what was measured, an answer.

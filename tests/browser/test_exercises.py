@@ -1,5 +1,6 @@
 """Exercises and predictions in a real JupyterLab: what a student reads after a wrong answer, and after a right one."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,3 +71,16 @@ def test_a_guess_is_committed_and_revealed(open_notebook: Callable, tmp_path: Pa
     page.keyboard.press("Shift+Enter")
     page.get_by_text("Your guess: right. Measured: left.").wait_for()
     page.screenshot(path=tmp_path / "revealed.png")
+
+
+def test_a_quick_check_says_at_once_whether_it_is_right(open_notebook: Callable, tmp_path: Path) -> None:
+    page = open_notebook('from nst_lessons.widgets import quick_check\n\ncheck = quick_check("batch-trap")')
+    output = page.locator(".jp-OutputArea-output")
+    output.get_by_text("What is wrong with it?").wait_for()  # once: the words for readers without widgets are not shown
+    assert "matrix is 128 x 128" not in output.inner_text()
+    page.get_by_label("nothing, because a Gram matrix has no positions").check()
+    output.get_by_text("Not right. The matrix is 128 x 128").wait_for()
+    page.get_by_label("half of its entries mix the two paintings").check()
+    output.get_by_text(re.compile("^Right. The matrix is 128 x 128")).wait_for()
+    assert "Not right." not in output.inner_text()
+    page.screenshot(path=tmp_path / "checked.png")
