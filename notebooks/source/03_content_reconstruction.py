@@ -54,7 +54,7 @@ from nst_lessons import (
     total_variation,
 )
 from nst_lessons.plots import plot_lines, plot_losses, show_heat_map, show_images
-from nst_lessons.widgets import explore_reconstructions, predict
+from nst_lessons.widgets import explore_content, explore_reconstructions, predict
 
 keep_freed_memory()
 backbone = load_backbone()
@@ -469,6 +469,12 @@ show_images(
 
 # %%
 explore_reconstructions(direct, photo)
+
+# %% [markdown]
+# Or start a run of your own, and change the layer or the total variation while it runs: they count from the next step. Afterwards you can go back to any step, compare it with the photo, and take the run away as a picture, an animation or a few lines of Python. (In a live notebook both explorers are above and below this text; where a page only shows the notebook, look at the figure.)
+
+# %%
+explore_content(backbone, photo)
 
 # %%
 show_images(

@@ -51,7 +51,7 @@ from nst_lessons import (
     sweep,
 )
 from nst_lessons.plots import plot_losses, show_feature_maps, show_heat_map, show_images, show_matrix
-from nst_lessons.widgets import explore_reconstructions, predict
+from nst_lessons.widgets import explore_reconstructions, explore_style, predict
 
 keep_freed_memory()
 backbone = load_backbone()
@@ -585,6 +585,12 @@ show_images(
 
 # %%
 explore_reconstructions(growing, painting)
+
+# %% [markdown]
+# Or let a style grow: tick layers, set their weights, exchange the Gram matrix for the mean and deviation of each channel, also while it runs. (In a live notebook the explorers are above and below this text.)
+
+# %%
+explore_style(backbone, painting)
 
 # %%
 plot_losses(

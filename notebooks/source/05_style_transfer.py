@@ -60,7 +60,7 @@ from nst_lessons import (
     transfer_loss,
 )
 from nst_lessons.plots import plot_lines, plot_losses, show_images
-from nst_lessons.widgets import explore_transfer, predict
+from nst_lessons.widgets import explore_atlas, explore_transfer, predict
 
 keep_freed_memory()
 backbone = load_backbone()
@@ -694,7 +694,7 @@ show_images(
 )
 
 # %% [markdown]
-# Or without writing code. Choose a photo and a painting, or upload your own; choose the settings of this lesson; press **Run** and watch. **Stop** ends a run with the best image so far, and you can save it. (In a live notebook the explorer is below this text; on a page that only shows the notebook, look at the figure under it.)
+# Or without writing code. Choose a photo and a painting, or upload your own; choose the settings of this lesson; press **Start** and watch. What you move during the run counts from the next step on. **Stop** ends it with the best image so far; then go back to any step, compare it with the photo, and save the picture, the run as an animation, or the Python code that makes it again. (In a live notebook the explorer is below this text; on a page that only shows the notebook, look at the figure under it.)
 
 # %%
 explore_transfer(backbone)
