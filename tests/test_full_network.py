@@ -218,8 +218,53 @@ def test_every_job_can_be_made(name, network, tmp_path):
     options = {**job.options, "steps": 2} | ({"size": 32} if "size" in job.options else {})
     small = dataclasses.replace(job, images=images, options=options)
     result = small.make(str(network), tmp_path / "run")
-    squares = len(result.losses) if name.startswith("channels") else 1
-    assert result.image.shape == (1, 3, 32, 32 * squares + tool.GAP * (squares - 1))
+    known = {"count": len(result.losses)} if "count" in job.options else {}  # the tiny network has few channels
+    width, height = sheet_size({**job.options, **known}, 32)
+    assert result.image.shape == (1, 3, height, width)
+
+
+def sheet_size(options, side):
+    """Width and height of a picture, which may be a sheet of several squares."""
+    if "shown" in options:
+        return side * len(options["shown"]), side * len(options["content_layers"]) * len(options["betas"])
+    squares = options.get("count", 1)
+    return side * squares + tool.GAP * (squares - 1), side
+
+
+def test_the_atlas_has_a_row_for_each_choice_and_a_column_for_each_number_of_steps(
+    tiny_backbone, small_image, other_image, tmp_path
+):
+    options = {"style_layers": ["relu1_1"], "steps": 6, "warm_start": False}
+    choices = {"content_layers": ["relu1_2", "relu2_1"], "betas": [0.5, 20.0], "shown": [2, 6]}
+    sheet = tool.transfer_sheet(
+        tiny_backbone, small_image, other_image, **choices, **options, checkpoint=tmp_path / "run", progress=False
+    )
+    assert sheet.image.shape == (1, 3, 4 * 12, 2 * 17)
+    plain = tool.style_transfer(
+        tiny_backbone, small_image, other_image, content_layers=["relu2_1"], beta=0.5, snapshots=[1, 5], **options
+    )
+    for column, step in enumerate((1, 5)):
+        tile = sheet.image[..., 24:36, 17 * column : 17 * (column + 1)]
+        assert torch.equal(tile, plain.history.snapshots[step])
+    assert sheet.losses["relu2_1, beta 0.5"] == sum(plain.losses.values())
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_transfer_is_no_atlas(tiny_backbone, small_image, other_image, tmp_path):
+    sheet = tool.transfer_sheet(
+        tiny_backbone,
+        small_image,
+        other_image,
+        content_layers=["relu2_1"],
+        betas=[1.0, 2.0],
+        shown=[1, 6],
+        style_layers=["relu1_1"],
+        steps=6,
+        stop=interrupted_at(2),
+        checkpoint=tmp_path / "run",
+        progress=False,
+    )
+    assert sheet.interrupted
 
 
 def test_a_sheet_has_the_most_selective_channels_side_by_side(tiny_backbone, small_image, tmp_path):
@@ -276,11 +321,8 @@ def test_shipped_pictures_were_made_as_the_tool_would_make_them_now(name):
     assert settings == tool.JOBS[name].settings("vgg16", digest)
     with Image.open(tool.SHIPPED / f"{name}.webp") as picture:
         assert (picture.format, picture.mode) == ("WEBP", "RGB")
-        side, squares = (
-            settings.get("size", settings.get("photo", settings.get("painting"))["size"]),
-            settings.get("count", 1),
-        )
-        assert picture.size == (side * squares + tool.GAP * (squares - 1), side)
+        side = settings.get("size", settings.get("photo", settings.get("painting"))["size"])
+        assert picture.size == sheet_size(settings, side)
 
 
 def test_all_shipped_pictures_are_of_one_network_which_the_card_names():

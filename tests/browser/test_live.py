@@ -114,7 +114,7 @@ def test_studio(open_notebook: Callable, tmp_path: Path) -> None:
     assert explorer.look() == explorer.shown
 
     assert page.locator(".widget-html svg[aria-label^='Losses by step']").is_visible()
-    for label in ("back to step", "before | after"):
+    for label in ("before | after", "back to step"):  # the first step is the photo
         slider(page, label).press("Home")
         explorer.wait_for_change(words=False)
     slider(page, "back to step").press("End")
@@ -180,8 +180,9 @@ def test_content_and_style_live_at_once(open_notebook: Callable, tmp_path: Path)
 @pytest.mark.parametrize("how", ["run again", "deleted", "interrupted", "interrupted at work"])
 def test_no_run_outlives_its_cell(open_notebook: Callable, how: str) -> None:
     page = open_notebook(SETUP, "explore_content(backbone, photo)", COUNT, "while True:\n    pass")
-    page.locator(".jp-Cell").nth(3).locator(".jp-InputPrompt", has_text="[*]").wait_for()
-    stop_kernel(page)
+    page.locator("img.jupyter-widgets").first.wait_for()
+    page.locator(".jp-Cell").nth(2).locator(".jp-OutputArea-output", has_text="0 runs alive").wait_for()
+    stop_kernel(page)  # the last cell, which never ends
     endless(page)
     button(page, "Start").press("Enter")
     wait_for_step(page, 2)
