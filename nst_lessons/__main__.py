@@ -98,8 +98,8 @@ def run(argv: Sequence[str] | None) -> int:
         if args.command == "fetch":
             return fetch(args.network)
         if args.command == "assignment":
-            written = write_assignment(args.folder)
-            print(f"wrote {len(written)} lessons into {args.folder / 'source'}, as nbgrader wants them")
+            written = write_assignment(args.folder, args.grader, args.exercises_only)
+            print(f"wrote {len(written)} lessons into {args.folder / 'source'}, as {args.grader} wants them")
             return 0
         memory_kept = keep_freed_memory()
         if args.command == "transfer":
@@ -138,9 +138,13 @@ def command_line() -> argparse.ArgumentParser:
         epilog=EXIT_CODES,
     )
     add_transfer_options(command)
-    text = "write the lessons as nbgrader's source tree, with solutions and graded cells"
+    text = "write the lessons as a grader's source tree, with solutions and graded cells"
     command = commands.add_parser("assignment", help=text, description=text)
     command.add_argument("folder", type=Path, metavar="DIR", help="a course's folder, in which source/ is made")
+    text = "the program that grades (default: %(default)s)"
+    command.add_argument("--for", choices=("nbgrader", "otter"), default="nbgrader", dest="grader", help=text)
+    text = "leave out the experiments: a hand-in is then graded in seconds"
+    command.add_argument("--exercises-only", action="store_true", help=text)
     text = "show what is installed, what the hardware can do and how long a transfer takes"
     commands.add_parser("doctor", help=text, description=text)
     text = "download a VGG's weights, once, and verify them"
