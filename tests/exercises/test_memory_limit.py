@@ -19,13 +19,13 @@ def test_more_than_the_limit_is_an_error_and_afterwards_it_is_not():
     before = limits()
     with memory_limit():
         with pytest.raises(MemoryError):
-            bytearray(BYTES)
+            bytearray(2 * BYTES)
         with pytest.raises(RuntimeError, match="memory"):
-            torch.empty(BYTES, dtype=torch.uint8)
+            torch.empty(2 * BYTES, dtype=torch.uint8)
         assert torch.ones(BYTES // 8, dtype=torch.uint8).all()
         assert limits() != before
     assert limits() == before
-    assert len(bytearray(BYTES)) == BYTES
+    assert len(bytearray(2 * BYTES)) == 2 * BYTES
 
 
 def test_a_limit_within_a_smaller_one_changes_nothing():
