@@ -53,7 +53,9 @@ def test_a_lesson_is_assigned_without_its_solutions(assign, lesson: Path) -> Non
     assert len(stubs) == len(points(lesson))
     (autograder,) = (made / "autograder").glob("*.zip")
     with zipfile.ZipFile(autograder) as archive:  # what Gradescope asks for
-        assert {"setup.sh", "run_autograder"} | {f"tests/{check}.py" for check in points(lesson)} <= {*archive.namelist()}
+        assert {"setup.sh", "run_autograder"} | {f"tests/{check}.py" for check in points(lesson)} <= {
+            *archive.namelist()
+        }
 
 
 def grade(assign, tmp_path: Path, change) -> tuple[dict[str, float], str]:
