@@ -22,9 +22,7 @@ STUB = "# YOUR CODE HERE\nraise NotImplementedError()"  # as nbgrader has it
 SOLUTION = re.compile(r"^(?P<indent>[ \t]*)### BEGIN SOLUTION\n(?P<code>.*?)^[ \t]*### END SOLUTION$", re.M | re.S)
 PACKAGED_SOURCE = Path(__file__).parent / "notebooks" / "source"  # in an installed wheel
 CLONED_SOURCE = Path(__file__).parents[1] / "notebooks" / "source"  # in a clone
-EXERCISES_ONLY = (
-    """The lesson itself is `{}`. Write your answers here, and hand in this file: it runs within seconds."""
-)
+EXERCISES_ONLY = "The lesson itself is `{}`. Write your answers here, and hand in this file; it runs within seconds."
 OTTER_CONFIG = """# ASSIGNMENT CONFIG
 name: {}
 init_cell: false
@@ -197,14 +195,17 @@ def otter_question(answer: nbformat.NotebookNode, check: nbformat.NotebookNode) 
 
     mark, call = check.metadata["nbgrader"], CHECK_CALL.search(check.source)
     assert call, f"{check.source!r} calls no check of a function"
-    answer.source = SOLUTION.sub(
-        lambda match: OTTER_SOLUTION.format(stub=stub(match), **match.groupdict()), answer.source
-    )
+    answer.source = SOLUTION.sub(otter_solution, answer.source)
     test = new_code_cell(OTTER_TEST.format(**call.groupdict()))
     blocks = [new_raw_cell(f"# BEGIN QUESTION\nname: {mark['grade_id']}\npoints: {mark['points']}\ncheck_cell: false")]
     for block, cell in (("SOLUTION", answer), ("TESTS", test)):
         blocks += [new_raw_cell(f"# BEGIN {block}"), cell, new_raw_cell(f"# END {block}")]
     return [*blocks, new_raw_cell("# END QUESTION")]
+
+
+def otter_solution(solution: re.Match[str]) -> str:
+    """A solution between otter's marks, with the stub that students get."""
+    return OTTER_SOLUTION.format(stub=stub(solution), **solution.groupdict())
 
 
 def write(notebook: nbformat.NotebookNode, path: Path) -> None:
