@@ -34,7 +34,7 @@ The house, from the ground up (a module imports only those above it):
     exercises       checks of what students write, lesson by lesson
     questions       a bank of questions with answers, as data
     record          what a transfer writes: the picture, and how it was made
-    editions        a lesson's source as students, teachers and nbgrader get it
+    editions        a lesson's source as students, teachers and graders get it
     lab             the lessons in JupyterLab
     doctor          what this machine has, and how fast it is
     __main__        nst-lessons: lab, transfer, doctor, fetch

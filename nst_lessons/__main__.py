@@ -13,7 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 from PIL import Image
 from torch import Tensor
@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from nst_lessons import PAINTINGS, PHOTOS, __version__
 from nst_lessons.console import forgiving_output
 from nst_lessons.doctor import report_machine
-from nst_lessons.editions import write_assignment
+from nst_lessons.editions import Grader, write_assignment
 from nst_lessons.history import Ending, Result
 from nst_lessons.image_files import SUFFIXES, load_alpha, load_image
 from nst_lessons.images import CONVENTIONS, resize
@@ -142,7 +142,7 @@ def command_line() -> argparse.ArgumentParser:
     command = commands.add_parser("assignment", help=text, description=text)
     command.add_argument("folder", type=Path, metavar="DIR", help="a course's folder, in which source/ is made")
     text = "the program that grades (default: %(default)s)"
-    command.add_argument("--for", choices=("nbgrader", "otter"), default="nbgrader", dest="grader", help=text)
+    command.add_argument("--for", choices=get_args(Grader), default="nbgrader", dest="grader", help=text)
     text = "leave out the experiments: a hand-in is then graded in seconds"
     command.add_argument("--exercises-only", action="store_true", help=text)
     text = "show what is installed, what the hardware can do and how long a transfer takes"

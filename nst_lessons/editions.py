@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from nst_lessons.files import whole_file
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"  # as nbgrader has it
 SOLUTION = re.compile(r"^(?P<indent>[ \t]*)### BEGIN SOLUTION\n(?P<code>.*?)^[ \t]*### END SOLUTION$", re.M | re.S)
+Grader = Literal["nbgrader", "otter"]
 PACKAGED_SOURCE = Path(__file__).parent / "notebooks" / "source"  # in an installed wheel
 CLONED_SOURCE = Path(__file__).parents[1] / "notebooks" / "source"  # in a clone
 EXERCISES_ONLY = "The lesson itself is `{}`. Write your answers here, and hand in this file; it runs within seconds."
@@ -121,11 +122,11 @@ def write_solutions(folder: Path) -> tuple[list[str], list[str]]:
     return written, kept
 
 
-def write_assignment(folder: Path, grader: str = "nbgrader", exercises_only: bool = False) -> list[Path]:
+def write_assignment(folder: Path, grader: Grader = "nbgrader", exercises_only: bool = False) -> list[Path]:
     """Write a grader's tree, ``source/NAME/NAME.ipynb``, into a folder; nothing that is there is overwritten.
 
     Args:
-        grader: ``"nbgrader"`` or ``"otter"``.
+        grader: who the notebooks are for.
         exercises_only: leave out the experiments, which take minutes; ``_exercises`` is appended to the names.
 
     Raises:

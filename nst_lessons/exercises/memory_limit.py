@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psutil
+import torch
 
 BYTES = 2 * 2**30  # beyond what the process has already; a right answer takes a fraction of that
 
@@ -15,9 +16,9 @@ BYTES = 2 * 2**30  # beyond what the process has already; a right answer takes a
 def memory_limit() -> Iterator[None]:
     """Within, the process gets so much more memory and no more; beyond, Python and torch raise errors.
 
-    Linux alone has such a limit: elsewhere nothing happens.
+    Linux alone has such a limit: elsewhere nothing happens, nor on a GPU, whose driver maps far more than it uses.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or torch.cuda.is_initialized():
         yield
         return
     import resource

@@ -11,6 +11,11 @@ from nst_lessons.exercises.memory_limit import BYTES, memory_limit
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone limits a process's memory")
 
 
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+
+
 def limits() -> str:
     return Path("/proc/self/limits").read_text()
 
@@ -41,3 +46,10 @@ def test_the_limit_ends_with_an_error():
     with pytest.raises(ValueError), memory_limit():
         raise ValueError
     assert limits() == before
+
+
+def test_on_a_gpu_there_is_no_limit(monkeypatch):
+    before = limits()
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    with memory_limit():
+        assert limits() == before
