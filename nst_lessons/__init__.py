@@ -35,7 +35,7 @@ The house, from the ground up (a module imports only those above it):
     widgets         the explorers, predictions and quick checks of the lessons
     exercises       checks of what students write, lesson by lesson
     record          what a transfer writes: the picture, and how it was made
-    editions        a lesson's source as students, teachers and nbgrader get it
+    editions        a lesson's source as students, teachers and graders get it
     publish         badges, links and install source of a teacher's own copy on GitHub
     lab             the lessons in JupyterLab
     doctor          what this machine has, and how fast it is
