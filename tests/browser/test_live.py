@@ -114,8 +114,8 @@ def test_studio(open_notebook: Callable, tmp_path: Path) -> None:
     assert explorer.look() == explorer.shown
 
     assert page.locator(".widget-html svg[aria-label^='Losses by step']").is_visible()
-    for label in ("before | after", "back to step"):  # the first step is the photo
-        slider(page, label).press("Home")
+    for label, key in (("before | after", "Home"), ("before | after", "End"), ("back to step", "Home")):
+        slider(page, label).press(key)
         explorer.wait_for_change(words=False)
     slider(page, "back to step").press("End")
     page.screenshot(path=tmp_path / "stopped.png")
