@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mistakes import MISTAKES
 
 from nst_lessons.editions import read_source, solved_source, student_source
 
@@ -40,14 +41,38 @@ def exercises(lesson: str, change: Callable[[str], str]) -> list[str]:
     return [change(cell.source) for cell in read_source(path).cells if "nbgrader" in cell.metadata]
 
 
+def mistaken(code: str) -> str:
+    """An exercise's cell with a solution that is wrong, and how it is used."""
+    solved = solved_source(code)
+    for name, (right, wrong, _) in MISTAKES.items():
+        if f"def {name}(" in code:
+            assert right in solved
+            return solved.replace(right, wrong, 1)
+    return solved
+
+
+def one_by_one(wrong: list[str], solved: list[str]) -> list[str]:
+    """Each mistake with its check, and the right function again, which later exercises call."""
+    cells = []
+    for exercise, check, right in zip(wrong[::2], wrong[1::2], solved[::2], strict=True):
+        cells += [exercise, check, right]
+    return cells
+
+
 @pytest.mark.parametrize("lesson", ["01", "02", "03", "04", "05", "06"])
-def test_stubs_speak_and_solutions_are_right(open_notebook: Callable, tmp_path: Path, lesson: str) -> None:
-    stubs, solved = exercises(lesson, student_source), exercises(lesson, solved_source)
-    page = open_notebook(SETUP, *stubs, *solved, 'print("the end")')
+def test_stubs_speak_mistakes_are_named_and_solutions_are_right(
+    open_notebook: Callable, tmp_path: Path, lesson: str
+) -> None:
+    stubs, wrong, solved = (exercises(lesson, change) for change in (student_source, mistaken, solved_source))
+    page = open_notebook(SETUP, *stubs, *one_by_one(wrong, solved), *solved, 'print("the end")')
     page.set_viewport_size({"width": 1360, "height": 9000})  # JupyterLab draws only the cells that are in sight
     page.locator(".jp-OutputArea-output", has_text="the end").wait_for()
     text = " ".join(page.locator(".jp-OutputArea-output").all_inner_texts())
     assert text.count(": not attempted yet.") == text.count(": right.") == len(stubs) // 2
+    said = [MISTAKES[name][2] for name in re.findall(r"def (\w+)", " ".join(stubs)) if name in MISTAKES]
+    assert len(said) == len(stubs) // 2
+    for sentence in said:
+        assert f": {sentence}" in " ".join(text.split())
     assert page.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == 0
     page.screenshot(path=tmp_path / "solved.png")
 
