@@ -77,6 +77,7 @@ def check_preprocess(preprocess_image: Answer, draw: Draw) -> None:
         "mean and std are swapped": (x - std) / mean,
         "the mean is not subtracted": x / std,
         "the mean is added; subtracted was asked": (x + mean) / std,
+        "only the mean is divided by std: brackets are missing around the subtraction": x - mean / std,
         "it is divided by std before the mean is subtracted; the other order was asked": x / std - mean,
         "mean and std run along the width; give them the shape (1, 3, 1, 1)": (x - mean.flatten()) / std.flatten(),
         "mean and std run along the height; give them the shape (1, 3, 1, 1)": (x - mean[0, ..., 0]) / std[0, ..., 0],

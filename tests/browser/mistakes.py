@@ -10,7 +10,7 @@ MISTAKES = {
     "preprocess_by_hand": (
         "return (image - mean) / std",
         "return image - mean / std",
-        "the values are not those of the formula.",
+        "only the mean is divided by std: brackets are missing around the subtraction.",
     ),
     "caffe_by_hand": ("image.flip(1)", "image", "the mean fits BGR, and the image is in the order RGB still."),
     "deprocess_by_hand": (

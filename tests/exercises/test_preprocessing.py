@@ -89,7 +89,8 @@ def preprocessed_with_an_error(image):
         (lambda x: (x - STD) / MEAN, "mean and std are swapped"),
         (lambda x: x - MEAN, "not divided by std"),
         (lambda x: x / STD, "the mean is not subtracted"),
-        (lambda x: x - MEAN / STD, "not those of the formula"),  # brackets
+        (lambda x: x - MEAN / STD, "brackets are missing"),
+        (lambda x: (x - MEAN) / STD + x * x, "not those of the formula"),
         (lambda x: x / STD - MEAN, "divided by std before the mean"),
         (lambda x: (x - MEAN.view(3)) / STD.view(3), "run along the width"),
         (lambda x: (x - MEAN.view(3, 1)) / STD.view(3, 1), "run along the height"),
