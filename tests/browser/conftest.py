@@ -42,9 +42,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, Pa
     """A JupyterLab on a free port of this machine: its address, its token and its folder."""
     pytest.importorskip("jupyterlab", reason="jupyterlab is not installed")
     home, folder = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("lab")
-    settings = home / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    settings.parent.mkdir(parents=True)
-    settings.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
+    settings = home / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    silent = {"fetchNews": "false", "checkForUpdates": False}
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps(silent))
+    # Light or dark, as the browser says that its user wants it.
+    (settings / "themes.jupyterlab-settings").write_text(json.dumps({"adaptive-theme": True}))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
