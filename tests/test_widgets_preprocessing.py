@@ -148,7 +148,9 @@ def test_histograms_of_one_value_are_drawn_too() -> None:
 
 def test_histograms_differ_by_more_than_colour(tiny_backbone: Backbone, photo: Tensor) -> None:
     _, text = render_preprocessing(tiny_backbone, photo, size=56, antialias=True, convention="caffe", mistake="none")
-    lines = re.findall(r'<polyline points="([^"]*)" fill="none" stroke="([^"]*)" .*? stroke-dasharray="([^"]*)"', text)
+    lines = re.findall(
+        r'<polyline points="([^"]*)" stroke="([^"]*)" stroke-width="2.5" stroke-dasharray="([^"]*)"', text
+    )
     assert [len(set(column)) for column in zip(*lines, strict=True)] == [3, 3, 3]
     heights = [float(point.split(",")[1]) for points, _, _ in lines for point in points.split()]
     assert min(heights) == 30 and max(heights) <= 102

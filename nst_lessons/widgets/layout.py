@@ -89,7 +89,7 @@ def help_trait(control: widgets.Widget) -> str:
 
 
 def help_list(controls: Iterable[widgets.Widget]) -> list[widgets.HTML]:
-    """All help texts, folded, if there are any: front ends hide those of menus from pointers, and all from keyboards."""
+    """All help texts, folded, if any: front ends hide those of menus from the pointer, and all from the keyboard."""
     texts = {
         control.description: getattr(control, help_trait(control), None)
         for control in controls

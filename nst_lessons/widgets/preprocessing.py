@@ -15,11 +15,11 @@ from nst_lessons.images import MEAN, deprocess, per_channel, preprocess, resize
 from nst_lessons.network import Backbone
 from nst_lessons.visualize import layer_sensitivity
 from nst_lessons.weight_files import load_backbone
+from nst_lessons.widgets.curves import DASHES, straight, text
 from nst_lessons.widgets.layout import PANEL, SIZES, Panels, explorer, helped, paragraph, slider
 
 BINS = 64
 PLOT_WIDTH, PLOT_HEIGHT = 2 * PANEL, 120  # of the histograms, in pixels
-DASHES = ("none", "9 5", "2 4")
 
 # What the network is given, when all is well and when not: (image, convention) -> its input.
 MISTAKES: dict[str, Callable[[Tensor, str], Tensor]] = {
@@ -83,14 +83,14 @@ def render_preprocessing(
     layers = backbone.layers_by_block("relu", 1)
     changes = layer_sensitivity(backbone, resize(photo, size), {"seen": seen}, layers)["seen"]
     height, width = x.shape[-2:]
-    text = (
+    said = (
         f"Convention {convention}, mistake: {mistake}, {'with' if antialias else 'without'} antialiasing. "
         f"The network is given {width} x {height} pixels, with values from {x.min():.3g} to {x.max():.3g}, "
         f"mean {x.mean():.3g}. Its features are wrong by "
         f"{', '.join(f'{change:.2f} ({layer})' for layer, change in changes.items())}, "
         "where 0 is right and 1, a full bar, is as wrong as no features at all."
     )
-    words = paragraph(text, live=True) + bars(changes) + histograms(channel_histograms(x, convention))
+    words = paragraph(said, live=True) + bars(changes) + histograms(channel_histograms(x, convention))
     return {"the photo": photo, "what the network takes it for": seen}, words
 
 
@@ -114,23 +114,23 @@ def histograms(lines: Mapping[str, Mapping[float, float]]) -> str:
     """Lines ``{name: {value: share}}`` as HTML: a drawing of a few kilobytes, made in a millisecond."""
     values = list(next(iter(lines.values())))
     tallest = max(max(line.values()) for line in lines.values())
-    left, base = 8, PLOT_HEIGHT - 18
-    drawn = [f'<path d="M0 {base}H{PLOT_WIDTH}" stroke="currentColor"/>']
-    for n, ((name, line), dash) in enumerate(zip(lines.items(), DASHES, strict=True)):
-        step = (PLOT_WIDTH - 2 * left) / (len(line) - 1)
-        points = " ".join(
-            f"{left + i * step:.0f},{base - (base - 30) * share / tallest:.1f}" for i, share in enumerate(line.values())
-        )
-        style = f'fill="none" stroke="{LINES[n]["color"]}" stroke-width="2.5" stroke-dasharray="{dash}"'
-        drawn.append(f'<polyline points="{points}" {style}/><path d="M{left + 170 * n} 10h40" {style}/>')
-        drawn.append(f'<text x="{left + 170 * n + 48}" y="14">{escape(name)}</text>')
-    for x, anchor, value in ((0, "start", values[0]), (PLOT_WIDTH, "end", values[-1])):
-        drawn.append(f'<text x="{x}" y="{PLOT_HEIGHT - 3}" text-anchor="{anchor}">{value:.3g}</text>')
+    base, step = PLOT_HEIGHT - 18, PLOT_WIDTH / (BINS - 1)
+    parts = [straight(0, base, PLOT_WIDTH, base, "")]
+    for n, (name, line) in enumerate(lines.items()):
+        style = f'stroke="{LINES[n]["color"]}" stroke-width="2.5" stroke-dasharray="{DASHES[n]}"'
+        heights = (base - (base - 30) * share / tallest for share in line.values())
+        points = " ".join(f"{step * i:.1f},{height:.1f}" for i, height in enumerate(heights))
+        parts.append(f'<polyline points="{points}" {style}/>')
+        parts += [straight(170 * n, 10, 170 * n + 40, 10, style), text(170 * n + 48, 14, name)]
+    parts += [
+        text(0, PLOT_HEIGHT - 3, f"{values[0]:.3g}"),
+        text(PLOT_WIDTH, PLOT_HEIGHT - 3, f"{values[-1]:.3g}", "end"),
+    ]
     words = "; ".join(f"{name}: most often {max(line, key=line.__getitem__):.3g}" for name, line in lines.items())
     return (
         f'<svg role="img" aria-label="Values of the network\'s input by channel. {escape(words)}." '
-        f'viewBox="0 0 {PLOT_WIDTH} {PLOT_HEIGHT}" width="{PLOT_WIDTH}" height="{PLOT_HEIGHT}" fill="currentColor" '
-        f'font-size="13" style="display: block; max-width: 100%; height: auto; margin-top: 12px">{"".join(drawn)}</svg>'
+        f'viewBox="0 0 {PLOT_WIDTH} {PLOT_HEIGHT}" width="{PLOT_WIDTH}" fill="none" stroke="currentColor" '
+        f'font-size="13" style="display: block; max-width: 100%; height: auto; margin-top: 12px">{"".join(parts)}</svg>'
     )
 
 

@@ -36,7 +36,12 @@ def explore_statistics(
     smallest = min(min(painting.shape[-2:]) for painting in paintings.values())
     layers = [layer for layer in backbone.layers_by_block("relu", 1) if backbone.stride[layer] <= smallest]
     ticks = {
-        layer: helped(widgets.Checkbox(value=layer in FIRST, description=layer, indent=True), f"show {layer}")
+        layer: helped(
+            widgets.Checkbox(value=layer in FIRST, description=layer),
+            "the three colours themselves"
+            if layer == PIXELS
+            else f"a place of it sees {backbone.receptive_field[layer]} pixels each way",
+        )
         for layer in [PIXELS, *layers]
     }
     controls = {
