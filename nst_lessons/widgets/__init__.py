@@ -12,15 +12,16 @@ an `Output`: a thread may set them, and nothing flickers.
 from nst_lessons.widgets.atlas import explore_atlas
 from nst_lessons.widgets.features import explore_features, render_features
 from nst_lessons.widgets.prediction import predict
-from nst_lessons.widgets.preprocessing import explore_preprocessing, render_preprocessing
+from nst_lessons.widgets.preprocessing import channel_histograms, explore_preprocessing, render_preprocessing
 from nst_lessons.widgets.quick_checks import quick_check
-from nst_lessons.widgets.recipes import explore_recipes, render_recipes
+from nst_lessons.widgets.recipes import explore_recipes, implied_balance, render_recipes
 from nst_lessons.widgets.reconstructing import explore_content, explore_style
 from nst_lessons.widgets.reconstructions import explore_reconstructions, render_reconstruction
 from nst_lessons.widgets.styles import explore_statistics, render_statistics
 from nst_lessons.widgets.transfer import explore_transfer
 
 __all__ = [
+    "channel_histograms",
     "explore_atlas",
     "explore_content",
     "explore_features",
@@ -30,6 +31,7 @@ __all__ = [
     "explore_statistics",
     "explore_style",
     "explore_transfer",
+    "implied_balance",
     "predict",
     "quick_check",
     "render_features",
