@@ -190,7 +190,7 @@ def test_statistics(open_notebook: Callable, tmp_path: Path) -> None:
     page.screenshot(path=tmp_path / "pixels.png")
     for label, choice in (("statistic", "mean and deviation"), ("painting", "stained_glass")):
         explorer.shown = explorer.look()
-        page.get_by_label(label).select_option(choice)
+        page.get_by_label(label, exact=True).select_option(choice)
         explorer.wait_for_change()
     for layer in ("pixels", "relu1_1", "relu5_1"):
         page.get_by_label(layer).uncheck()
@@ -266,9 +266,9 @@ def test_reconstructions(open_notebook: Callable, tmp_path: Path) -> None:
         slider(page, "step").press(key)
         explorer.wait_for_change()
         assert step in explorer.shown[1]
-    curves = page.locator(".widget-html img")
-    assert "Rings mark step 12." in curves.get_attribute("alt")
-    assert curves.evaluate("picture => picture.naturalWidth > 600 && picture.width <= 680")
+    curves = page.get_by_role("img", name="Losses by step")
+    assert "Rings mark step 12." in curves.get_attribute("aria-label")
+    assert 600 < curves.bounding_box()["width"] <= 680
     page.locator(".widget-play button").first.press("Enter")
     explorer.wait_for_change()
     page.get_by_text("step 12 of").wait_for()  # from the first snapshot to the last, by itself
