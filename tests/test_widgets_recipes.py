@@ -72,6 +72,8 @@ def test_every_control_of_recipes_matters(
     before = pictures(explorer), words(explorer)
     control(explorer, "normalisation").value = "paper"
     assert pictures(explorer) == before[0] and words(explorer) != before[1]
+    balance = implied_balance(compact, *pair, chosen("surma", "paper"))
+    assert f">{number(sum(balance.values()))} : 1<" in words(explorer)
     asked = len(calls)
     control(explorer, "normalisation").value = "as published"
     assert words(explorer) == before[1] and len(calls) == asked  # known already

@@ -141,14 +141,13 @@ def peak(activation: Tensor) -> tuple[int, int]:
 def pixel_gradient(backbone: Backbone, photo: Tensor, layer: str, channel: int, place: tuple[int, int]) -> Tensor:
     """The gradient of one value of a layer by the photo's pixels, ``(1, 3, H, W)``.
 
-    It is zero beyond the receptive field, so the network only runs on that, widened to whole strides: pooling must
-    see the same cells as in the whole photo.
+    It is zero beyond the receptive field, so the network only runs on that. Pooling must see the same cells as in the
+    whole photo, so its part begins at a multiple of the stride.
     """
     height, width = photo.shape[-2:]
     top, left, bottom, right = receptive_field_box(backbone, layer, place, (height, width))
     stride = backbone.stride[layer]
     top, left = top - top % stride, left - left % stride
-    bottom, right = min(height, bottom + -bottom % stride), min(width, right + -right % stride)
     pixels = photo[..., top:bottom, left:right].clone().requires_grad_()
     value = backbone(pixels, [layer])[layer][0, channel, place[0] - top // stride, place[1] - left // stride]
     (gradient,) = torch.autograd.grad(value, pixels)
