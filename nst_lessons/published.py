@@ -179,25 +179,25 @@ def with_changes(recipe: Recipe, options: TransferOptions) -> tuple[Recipe, Tran
 
 def recipe_table(recipes: Mapping[str, Recipe] = PUBLISHED) -> str:
     """The recipes as a table in Markdown, one row each."""
-    columns = ("recipe", "network", "content", "style", "alpha : beta", "losses", "features", "start", "optimiser")
-    rows = [columns, ("---",) * len(columns)]
-    for name, recipe in recipes.items():
-        ends = f"{recipe.steps} steps" + (f", or loss < {recipe.stop_below:g}" if recipe.stop_below else "")
-        smooth = f"; tv {recipe.tv:g}, power {recipe.tv_power:g}" if recipe.tv else ""
-        rows.append(
-            (
-                f"`{name}`",
-                f"{recipe.network}, {recipe.pooling} pooling",
-                weights_in_words(recipe.content_layers),
-                weights_in_words(recipe.style_layers),
-                f"{recipe.alpha:g} : {recipe.beta:g}{smooth}",
-                recipe.normalisation,
-                recipe.scale,
-                str(recipe.start),
-                f"{recipe.optimizer}, {ends}",
-            )
-        )
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    rows = [{"recipe": f"`{name}`", **recipe_cells(recipe)} for name, recipe in recipes.items()]
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def recipe_cells(recipe: Recipe) -> dict[str, str]:
+    """A recipe in words, ``{heading: cell}``."""
+    ends = f"{recipe.steps} steps" + (f", or loss < {recipe.stop_below:g}" if recipe.stop_below else "")
+    smooth = f"; tv {recipe.tv:g}, power {recipe.tv_power:g}" if recipe.tv else ""
+    return {
+        "network": f"{recipe.network}, {recipe.pooling} pooling",
+        "content": weights_in_words(recipe.content_layers),
+        "style": weights_in_words(recipe.style_layers),
+        "alpha : beta": f"{recipe.alpha:g} : {recipe.beta:g}{smooth}",
+        "losses": recipe.normalisation,
+        "features": recipe.scale,
+        "start": str(recipe.start),
+        "optimiser": f"{recipe.optimizer}, {ends}",
+    }
 
 
 def weights_in_words(weights: Weights) -> str:

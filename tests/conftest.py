@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,15 @@ def tiny_backbone() -> Backbone:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         backbone = Backbone([[4, 4], [6, 6]])
+    return backbone.requires_grad_(False).eval()
+
+
+@pytest.fixture
+def five_blocks() -> Backbone:
+    """A network with the blocks and layers of VGG16's first two rows, 3 to 7 channels."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        backbone = Backbone([[3, 3], [4, 4], [5, 5], [6, 6], [7, 7]])
     return backbone.requires_grad_(False).eval()
 
 
@@ -80,3 +90,30 @@ def bytes_kept() -> Callable[[Backbone, Tensor, Iterable[str]], int]:
         )
 
     return count
+
+
+@pytest.fixture
+def photo() -> Tensor:
+    """(1, 3, 40, 56) in [0, 1], smooth with some noise."""
+    generator = torch.Generator().manual_seed(3)
+    coarse = torch.rand(1, 3, 5, 7, generator=generator)
+    noise = 0.1 * torch.rand(1, 3, 40, 56, generator=generator)
+    return 0.9 * torch.nn.functional.interpolate(coarse, (40, 56), mode="bilinear") + noise
+
+
+@pytest.fixture
+def count_renders(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str], list[dict[str, Any]]]:
+    """Begin to note the settings of every call of a module's render function."""
+
+    def begin(module: Any, name: str) -> list[dict[str, Any]]:
+        calls: list[dict[str, Any]] = []
+        render = getattr(module, name)
+
+        def counted(*args: Any, **settings: Any) -> Any:
+            calls.append(settings)
+            return render(*args, **settings)
+
+        monkeypatch.setattr(module, name, counted)
+        return calls
+
+    return begin

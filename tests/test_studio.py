@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_widgets import control, words
 from torch import Tensor
+from widget_tree import control, words
 
 from nst_lessons import (
     Backbone,

@@ -90,7 +90,7 @@ from nst_lessons import (
 )
 from nst_lessons.plots import plot_lines, show_heat_map, show_images
 from nst_lessons.visualize import layer_sensitivity
-from nst_lessons.widgets import explore_preprocessing, predict, render_preprocessing
+from nst_lessons.widgets import channel_histograms, explore_preprocessing, predict, render_preprocessing
 
 # %%
 photo = load_image(sample("chelsea"), size=256)
@@ -554,8 +554,8 @@ for source in (b"this is not an image", Image.new("RGB", (1, 1)), 255 * photo):
 # ## 6. Explore
 #
 # Choose a size, a convention and a mistake, and see what the network takes the photo for. The bars are the relative
-# changes of the features. (The controls need a running kernel. The figure below shows one setting, for those who read
-# this page elsewhere.)
+# changes of the features, the curves say which values each channel of the input has. (The controls need a running
+# kernel. The figures below show one setting, for those who read this page elsewhere.)
 
 # %%
 explore_preprocessing(photo, backbone)
@@ -569,6 +569,17 @@ show_images(
     title="One setting of the explorer",
     caption="64 pixels wide, without antialiasing, red and blue swapped: two mistakes at once, and still no error.",
     alt="Left: a tabby cat's face in brown. Right: the same face in blue, in large, jagged pixels.",
+)
+
+# %%
+plot_lines(
+    channel_histograms(preprocess(photo), "torchvision"),
+    xlabel="value of the network's input",
+    ylabel="share of the pixels",
+    title="The network's input, channel by channel: no mistake",
+    caption="The values that the photo's pixels have after normalisation. Each channel is read as one colour.",
+    alt="Three hills between -2 and 1.5, told apart by dashes and markers: the channel read as blue is highest around "
+    "-0.5, the one read as green around 0, the one read as red around 0.5.",
 )
 
 # %% [markdown]

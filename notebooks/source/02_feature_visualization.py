@@ -650,8 +650,10 @@ show_images(
 # %% [markdown]
 # ## 6. Explore
 #
-# Any channel of any layer, over the photo. Begin with `relu1_1` and its strongest channel, then go deeper. (The
-# controls need a running kernel. The figure below shows one setting, for those who read this page elsewhere.)
+# Any channel of any layer, over the photo. Begin with `relu1_1` and its strongest channel, then go deeper. Point at a
+# place with *row* and *column*: the white frame is what its value sees, and the gradient says which of those pixels it
+# listens to, and to which colours. (The controls need a running kernel. The figure below shows one setting, for those
+# who read this page elsewhere.)
 
 # %%
 explore_features(backbone, photo)
@@ -661,12 +663,15 @@ explore_features(backbone, photo)
 panels, _ = render_features(backbone, photo, features, layer="relu3_1", channel=telling)
 show_images(
     panels,
+    columns=2,
     title="One setting of the explorer",
-    alt="Left: the darkened photo, bright along the edge of the hair, at the neck and on small shapes such as a "
-    "star of the flag, which has a frame around it. Right: the same places as light squares on black.",
-    caption="The most selective channel of relu3_1: on the left highlighted over the photo, with a frame around the "
-    "pixels that its largest value sees; on the right its values, from the smallest (black) to the largest "
-    "(white).",
+    alt="Upper left: the darkened photo, bright along the edge of the hair, at the neck and on small shapes such as a "
+    "star of the flag, which has a frame around it. Upper right: the same places as light squares on black; a yellow "
+    "row and column cross at the star. Lower left: a green spot in the middle of a grey square, with a faint purple "
+    "ring around it. Lower right: eight small maps, in the first four of which the astronaut can be recognised.",
+    caption="The most selective channel of relu3_1. Above: highlighted over the photo, with a frame around the pixels "
+    "that its largest value sees, and its values, from the smallest (black) to the largest (white). Below: the "
+    "gradient of that value by the pixels in the frame (mid-grey is 0), and the layer's most telling channels.",
 )
 
 # %% [markdown]

@@ -51,7 +51,7 @@ from nst_lessons import (
     sweep,
 )
 from nst_lessons.plots import plot_losses, show_feature_maps, show_heat_map, show_images, show_matrix
-from nst_lessons.widgets import explore_reconstructions, explore_style, predict
+from nst_lessons.widgets import explore_reconstructions, explore_statistics, explore_style, predict, render_statistics
 
 keep_freed_memory()
 backbone = load_backbone()
@@ -747,6 +747,33 @@ show_matrix(
 
 # %% [markdown]
 # **What to see.** Half the entries of the large matrix say how the first painting's channels are active together with the second's: numbers that depend on which pictures happen to share a batch, and on *where* their features are. If you train on it, each image's gradient depends on the others in its batch. `features.flatten(2)` keeps the images apart, and the matrix product treats each by itself.
+
+# %% [markdown]
+# ## 7. Explore
+#
+# Shuffle the positions or the pixels, swap the statistic, tick other layers: what stays, and what goes? (The controls need a running kernel. The figure below shows one setting.)
+
+# %%
+explore_statistics(backbone, styles)
+
+# %%
+panels, _ = render_statistics(
+    backbone,
+    painting,
+    layers=["pixels", "relu1_1", "relu3_1", "relu5_1"],
+    statistic="Gram matrix",
+    shuffle="positions of the features",
+)
+show_images(
+    panels,
+    columns=2,
+    title="One setting of the explorer",
+    caption="In each square, row by row: the painting's pixels, and the strongest channels of relu1_1, relu3_1 and "
+    "relu5_1; below, their Gram matrices. On the right all positions are shuffled: only the upper square changes.",
+    alt="Upper left: the painted night sky in colours, and as three grey maps, each coarser than the one before. "
+    "Upper right: four squares of noise, the last of large grains. Below: twice the same four Gram matrices, a light "
+    "one of three rows and three with crossing lines, finer and darker from layer to layer.",
+)
 
 # %% [markdown]
 # ## Try it

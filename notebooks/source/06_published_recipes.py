@@ -58,7 +58,7 @@ from nst_lessons import (
 )
 from nst_lessons.conversion import SCALES, transfer_settings
 from nst_lessons.plots import show_heat_map, show_images
-from nst_lessons.widgets import predict
+from nst_lessons.widgets import explore_recipes, implied_balance, predict, render_recipes
 
 keep_freed_memory()
 backbone = load_backbone()
@@ -398,6 +398,27 @@ show_images(
 
 # %% [markdown]
 # **What to see.** After 10 steps there are strokes in the painting's colours and no figure; after 40 the figure is there, and at the end its face is darker. Texture, which may be anywhere, is found first; a face has one place. With a hundredth of the style the face comes out clearly, and the suit is orange.
+
+# %% [markdown]
+# ## 5. Explore
+#
+# Put two recipes side by side. Then give both the same normalisation: how far does the balance of style and content move, while the weights stay as published? (The controls need a running kernel. The figure below shows one setting.)
+
+# %%
+explore_recipes(backbone, photo, painting)
+
+# %%
+balances = {name: implied_balance(backbone, photo, painting, PUBLISHED[name]) for name in ("keras_prisma", "gatys2016")}
+panels, _ = render_recipes(balances, left="keras_prisma", right="gatys2016")
+show_images(
+    panels,
+    title="One setting of the explorer",
+    caption="By the full network. Style by content, as published: "
+    + ", ".join(f"{name} {sum(balance.values()):.0f} to 1" for name, balance in balances.items())
+    + ".",
+    alt="Two portraits by the full network. Left, keras_prisma: a clear face in blue and yellow, an even sky. Right, "
+    "gatys2016: a natural face, and brush strokes that swirl in the sky and in the hair.",
+)
 
 # %% [markdown]
 # ## Try it

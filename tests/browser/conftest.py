@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -23,6 +24,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
 --disable-component-update --disable-sync"""
 PATIENCE_SECONDS = 120
+Lab = tuple[str, str, Path]
 
 
 @pytest.fixture(scope="module")
@@ -30,21 +32,39 @@ def chromium() -> Iterator[Any]:
     """A running Chromium; skips where there is none."""
     if CHROMIUM is None:
         pytest.skip("no Chromium or Chrome on the PATH")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with sync_api.sync_playwright() as playwright:
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with running_chromium() as browser:
+        yield browser
+
+
+@contextmanager
+def running_chromium() -> Iterator[Any]:
+    """A headless Chromium, as long as it is wanted."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
         yield browser
         browser.close()
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, Path]]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A JupyterLab on a free port of this machine: its address, its token and its folder."""
     pytest.importorskip("jupyterlab", reason="jupyterlab is not installed")
-    home, folder = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("lab")
-    settings = home / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    settings.parent.mkdir(parents=True)
-    settings.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
+    with running_lab(tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("lab")) as found:
+        yield found
+
+
+@contextmanager
+def running_lab(home: Path, folder: Path) -> Iterator[Lab]:
+    """A JupyterLab with its settings in one folder and its notebooks in another, as long as it is wanted."""
+    settings = home / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    silent = {"fetchNews": "false", "checkForUpdates": False}
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps(silent))
+    # Light or dark, as the browser says that its user wants it.
+    (settings / "themes.jupyterlab-settings").write_text(json.dumps({"adaptive-theme": True}))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -86,32 +106,33 @@ def wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 
 @pytest.fixture
-def open_notebook(
-    chromium: Any, lab: tuple[str, str, Path], request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[Callable]:
+def open_notebook(chromium: Any, lab: Lab, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable]:
     """Open a notebook of the given cells in a page, run all its cells, and give the page."""
-    address, token, folder = lab
     pages = []
 
     def open_and_run(*cells: str) -> Any:
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        notebook.metadata["kernelspec"] = {
-            "name": "python3",
-            "display_name": "Python 3 (ipykernel)",
-            "language": "python",
-        }
-        name = f"{request.node.name}.ipynb"
-        nbformat.write(notebook, folder / name)
-        page = chromium.new_page(viewport={"width": 1360, "height": 1000})
-        pages.append(page)
-        page.set_default_timeout(1000 * PATIENCE_SECONDS)
-        page.goto(f"{address}/doc/tree/{name}?token={token}")
-        page.get_by_text("(ipykernel) | Idle").wait_for()
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        return page
+        pages.append(chromium.new_page(viewport={"width": 1360, "height": 1000}))
+        run_notebook(pages[-1], lab, f"{request.node.name}.ipynb", cells)
+        return pages[-1]
 
     yield open_and_run
     for page in pages:
         page.screenshot(path=tmp_path / "closed.png")
         page.close()
+
+
+def run_notebook(page: Any, lab: Lab, name: str, cells: Iterable[str]) -> None:
+    """Write a notebook of the given cells, open it in a page, and run all its cells."""
+    address, token, folder = lab
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+    }
+    nbformat.write(notebook, folder / name)
+    page.set_default_timeout(1000 * PATIENCE_SECONDS)
+    page.goto(f"{address}/doc/tree/{name}?token={token}")
+    page.get_by_text("(ipykernel) | Idle").wait_for()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
