@@ -13,7 +13,7 @@ from nst_lessons.network import Backbone
 from nst_lessons.samples import full_network_picture, full_network_settings, sample
 from nst_lessons.transfer import style_transfer
 from nst_lessons.widgets.calls import Argument, Call
-from nst_lessons.widgets.layout import enlarge, frame, paragraph
+from nst_lessons.widgets.layout import enlarge, frame, helped, paragraph
 from nst_lessons.widgets.live_explorer import LiveExplorer
 
 
@@ -35,9 +35,14 @@ class Atlas:
         self.backbone = Argument(backbone, "backbone")
         self.photo, self.painting = (source_argument(name, self.settings[name]) for name in ("photo", "painting"))
         ratios = [(f"{self.settings['alpha'] / beta:g}", beta) for beta in self.settings["betas"]]
-        self.layer = widgets.Dropdown(options=self.settings["content_layers"], description="content layer")
-        self.beta = widgets.SelectionSlider(options=ratios, description="alpha / beta")
-        self.steps = widgets.SelectionSlider(options=self.settings["shown"], description="steps")
+        self.layer = helped(
+            widgets.Dropdown(options=self.settings["content_layers"], description="content layer"),
+            "whose features of the photo are kept",
+        )
+        self.beta = helped(widgets.SelectionSlider(options=ratios, description="alpha / beta"), "content by style")
+        self.steps = helped(
+            widgets.SelectionSlider(options=self.settings["shown"], description="steps"), "from the photo"
+        )
         self.layer.value, self.beta.value, self.steps.value = "relu4_2", 10.0, self.settings["shown"][-1]
         self.picture, self.words = frame(format="jpeg"), widgets.HTML()
         controls = [self.layer, self.beta, self.steps]
@@ -51,7 +56,8 @@ class Atlas:
         self.picture.value = to_jpeg(enlarge(load_image(self.tile())))
         self.words.value = paragraph(
             f"Made beforehand with the full network, VGG16: content from {self.layer.value}, alpha / beta = "
-            f"{self.beta.label}, {self.steps.value} steps from the photo."
+            f"{self.beta.label}, {self.steps.value} steps from the photo.",
+            live=True,
         )
 
     def tile(self) -> Image.Image:

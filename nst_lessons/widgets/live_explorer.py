@@ -15,17 +15,30 @@ from torch import Tensor
 from nst_lessons.figures import to_jpeg, to_png
 from nst_lessons.history import History, Result, Step
 from nst_lessons.image_files import to_pil
+from nst_lessons.optimizers import OPTIMIZERS
 from nst_lessons.widgets.calls import Call, code
 from nst_lessons.widgets.curves import loss_curves
-from nst_lessons.widgets.layout import enlarge, fit, frame, page, paragraph, row
+from nst_lessons.widgets.layout import enlarge, fit, frame, help_list, helped, page, paragraph, row
 from nst_lessons.widgets.live import LiveRun, notebook
 
 PICTURE = 480  # the side of the live picture on the page, in pixels
 PICTURE_SECONDS = 0.09
 WORDS_SECONDS = 1.0  # a screen reader reads them out
 MOST_FRAMES = 120
+SMOOTHNESS = "how much neighbouring pixels may not differ: more is smoother"
 FRAME_MILLISECONDS = 80
 LAST_FRAME_MILLISECONDS = 1500
+
+
+def step_slider(steps: int) -> widgets.IntSlider:
+    """How many steps a run takes at most."""
+    chosen = widgets.IntSlider(value=steps, min=1, max=500, description="steps", continuous_update=False)
+    return helped(chosen, "at most so many; those of a warm start, from 384 pixels on, come before them")
+
+
+def optimizer_menu() -> widgets.Dropdown:
+    """The optimisers by name."""
+    return helped(widgets.Dropdown(options=list(OPTIMIZERS), description="optimiser"), "how to walk downhill")
 
 
 class LiveExplorer:
@@ -58,11 +71,19 @@ class LiveExplorer:
         self.pause = widgets.Button(description="Pause", icon="pause", disabled=True)
         self.stop = widgets.Button(description="Stop", icon="stop", disabled=True)
         self.picture, self.words, self.curves = frame(PICTURE, "jpeg"), widgets.HTML(), widgets.HTML()
-        self.step = widgets.SelectionSlider(options=[0], description="back to step", disabled=True)
-        self.wipe = widgets.IntSlider(value=100, description="before | after", disabled=True)
+        self.step = helped(
+            widgets.SelectionSlider(options=[0], description="back to step", disabled=True), "of the run that has ended"
+        )
+        self.wipe = helped(
+            widgets.IntSlider(value=100, description="before | after", disabled=True),
+            "to the left, more of what there was before the run",
+        )
         self.animate = widgets.Button(description="Make an animation", icon="film", disabled=True)
         self.links = widgets.HTML()
-        self.code = widgets.Textarea(description="in Python", disabled=True, rows=8)
+        self.code = helped(
+            widgets.Textarea(description="in Python", disabled=True, rows=8),
+            "copy this into a cell: it makes the same picture again",
+        )
         self.start.on_click(self.begin)
         self.pause.on_click(self.rest)
         self.stop.on_click(lambda _: self.run and self.run.stop())
@@ -83,12 +104,13 @@ class LiveExplorer:
         for control in (self.step, self.wipe, self.code):
             fit(control)
         self.animate.layout.width = "auto"
-        pictures = [row([*self.beside, self.picture]), self.words, self.curves, *afterwards]
+        helps = help_list([self.step, self.wipe, self.code])
+        pictures = [row([*self.beside, self.picture]), self.words, self.curves, *afterwards, *helps]
         return page([*self.fixed, *self.live, row(buttons)], pictures)
 
     def say(self, words: str) -> None:
         """Words below the picture."""
-        self.words.value = paragraph(words)
+        self.words.value = paragraph(words, live=True)
 
     def planned(self) -> Call | None:
         """What the controls ask for; None, and words, for what cannot be."""

@@ -13,7 +13,7 @@ from nst_lessons.image_files import load_image
 from nst_lessons.images import ImageError
 from nst_lessons.samples import sample
 from nst_lessons.widgets.calls import Argument
-from nst_lessons.widgets.layout import frame, paragraph, show
+from nst_lessons.widgets.layout import frame, helped, paragraph, show
 
 THUMBNAIL = 156  # the side of a chosen picture, in pixels
 # Of the notebook server's messages: ours, see `nst_lessons.lab`, that of others, and as users of Colab report.
@@ -25,8 +25,10 @@ class PictureChooser:
 
     def __init__(self, label: str, samples: Iterable[str]) -> None:
         self.own: dict[str, bytes] = {}
-        self.menu = widgets.Dropdown(options=list(samples), description=label)
-        self.upload = widgets.FileUpload(accept="image/*", description=f"your own {label}")
+        self.menu = helped(widgets.Dropdown(options=list(samples), description=label), "a sample, or what you uploaded")
+        self.upload = helped(
+            widgets.FileUpload(accept="image/*", description=f"your own {label}"), "a picture from your disk or phone"
+        )
         self.thumbnail = frame(THUMBNAIL)
         self.words = widgets.HTML(paragraph(UPLOAD_LIMITS))
         self.controls = [self.menu, self.upload, self.words]

@@ -7,11 +7,10 @@ from torch import Tensor
 
 from nst_lessons.losses import gram_matrix, mean_and_deviation
 from nst_lessons.network import Backbone
-from nst_lessons.optimizers import OPTIMIZERS
 from nst_lessons.reconstruct import STYLE_LAYERS, reconstruct_content, reconstruct_style
 from nst_lessons.widgets.calls import Argument, Call
-from nst_lessons.widgets.layout import slider
-from nst_lessons.widgets.live_explorer import LiveExplorer
+from nst_lessons.widgets.layout import helped, slider
+from nst_lessons.widgets.live_explorer import SMOOTHNESS, LiveExplorer, optimizer_menu, step_slider
 
 TV_WEIGHTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 STATISTICS = {"Gram matrix": gram_matrix, "mean and deviation": mean_and_deviation}
@@ -27,9 +26,12 @@ def explore_content(backbone: Backbone, photo: Tensor) -> widgets.VBox:
         photo: ``(1, 3, H, W)`` in [0, 1].
     """
     layers = [layer for layer in backbone.layers if layer.startswith("relu")]
-    layer = widgets.Dropdown(options=layers, value=layers[len(layers) // 2], description="layer")
-    tv, steps = slider("total variation", TV_WEIGHTS, 1.0), step_slider()
-    start = widgets.Dropdown(options=["noise", "grey", "photo"], description="start")
+    layer = helped(
+        widgets.Dropdown(options=layers, value=layers[len(layers) // 2], description="layer"),
+        "whose features of the photo the image is to have",
+    )
+    tv, steps = helped(slider("total variation", TV_WEIGHTS, 1.0), SMOOTHNESS), step_slider(150)
+    start = helped(widgets.Dropdown(options=["noise", "grey", "photo"], description="start"), "the image to begin with")
     optimizer = optimizer_menu()
 
     def plan() -> Call:
@@ -52,8 +54,11 @@ def explore_style(backbone: Backbone, painting: Tensor) -> widgets.VBox:
     """
     ticks = {layer: widgets.Checkbox(value=True, description=layer, indent=False) for layer in STYLE_LAYERS}
     weights = {layer: slider("its weight", (0.05, 0.1, 0.2, 0.5, 1.0, 2.0), 0.2) for layer in STYLE_LAYERS}
-    statistic = widgets.Dropdown(options=list(STATISTICS), description="statistic")
-    tv, steps, optimizer = slider("total variation", TV_WEIGHTS, 0.1), step_slider(), optimizer_menu()
+    statistic = helped(
+        widgets.Dropdown(options=list(STATISTICS), description="statistic"), "what of a layer's features is the style"
+    )
+    tv, steps = helped(slider("total variation", TV_WEIGHTS, 0.1), SMOOTHNESS), step_slider(150)
+    optimizer = optimizer_menu()
 
     def plan() -> Call:
         layers = {layer: weights[layer].value for layer in STYLE_LAYERS if ticks[layer].value}
@@ -73,13 +78,3 @@ def explore_style(backbone: Backbone, painting: Tensor) -> widgets.VBox:
     return explorer.page(
         painting, "Press Start: from noise, an image is made with the painting's statistics at these layers."
     )
-
-
-def step_slider() -> widgets.IntSlider:
-    """How many steps a run takes at most."""
-    return widgets.IntSlider(value=150, min=1, max=500, description="steps", continuous_update=False)
-
-
-def optimizer_menu() -> widgets.Dropdown:
-    """The optimisers by name."""
-    return widgets.Dropdown(options=list(OPTIMIZERS), description="optimiser")

@@ -10,7 +10,6 @@ from typing_extensions import Unpack
 
 from nst_lessons.history import Result
 from nst_lessons.network import Backbone
-from nst_lessons.optimizers import OPTIMIZERS
 from nst_lessons.published import PUBLISHED, TransferOptions
 from nst_lessons.reconstruct import STARTS
 from nst_lessons.samples import PAINTINGS, PHOTOS
@@ -18,8 +17,8 @@ from nst_lessons.styles import Style
 from nst_lessons.transfer import CONTENT_LAYERS, TRANSFER_DEFAULTS, style_transfer
 from nst_lessons.weight_files import DOWNLOAD_MEGABYTES, DOWNLOADS, cached_weights, load_backbone
 from nst_lessons.widgets.calls import Argument, Call
-from nst_lessons.widgets.layout import PANEL, SIZES, paragraph, slider
-from nst_lessons.widgets.live_explorer import LiveExplorer
+from nst_lessons.widgets.layout import PANEL, SIZES, helped, paragraph, slider
+from nst_lessons.widgets.live_explorer import SMOOTHNESS, LiveExplorer, optimizer_menu, step_slider
 from nst_lessons.widgets.pictures import PictureChooser, sample_argument
 
 TV_WEIGHTS = sorted({0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, TRANSFER_DEFAULTS["tv"]})
@@ -49,23 +48,35 @@ class Studio:
         self.networks = {OURS: backbone}
         self.photo = PictureChooser("photo", PHOTOS)
         self.painting = PictureChooser("painting", PAINTINGS)
-        self.second = widgets.Dropdown(options=[ALONE, *PAINTINGS], description="second style")
-        self.second_weight = slider("its weight", SECOND_WEIGHTS, 1.0)
+        self.second = helped(
+            widgets.Dropdown(options=[ALONE, *PAINTINGS], description="second style"),
+            "another painting, whose statistics are blended with the first one's",
+        )
+        self.second_weight = helped(slider("its weight", SECOND_WEIGHTS, 1.0), "of the second style; the first has 1")
         ratio = TRANSFER_DEFAULTS["alpha"] / TRANSFER_DEFAULTS["beta"]
-        self.ratio = widgets.FloatLogSlider(
-            value=ratio, min=-3, max=2, description="alpha / beta", readout_format=".3g", continuous_update=False
+        self.ratio = helped(
+            widgets.FloatLogSlider(
+                value=ratio, min=-3, max=2, description="alpha / beta", readout_format=".3g", continuous_update=False
+            ),
+            "content by style: to the left more style, to the right more of the photo",
         )
         layers = [layer for layer in backbone.layers if layer.startswith("relu")]
-        self.layer = widgets.Dropdown(options=layers, value=CONTENT_LAYERS[0], description="content layer")
-        self.tv = slider("total variation", TV_WEIGHTS, TRANSFER_DEFAULTS["tv"])
-        self.steps = widgets.IntSlider(
-            value=TRANSFER_DEFAULTS["steps"], min=1, max=500, description="steps", continuous_update=False
+        self.layer = helped(
+            widgets.Dropdown(options=layers, value=CONTENT_LAYERS[0], description="content layer"),
+            "whose features of the photo are kept: shallow ones keep edges, deep ones the gist",
         )
-        self.size = slider("size", [size for size in SIZES if size >= 64], 256)
-        self.begin = widgets.Dropdown(options=STARTS, description="start")
-        self.optimizer = widgets.Dropdown(options=list(OPTIMIZERS), description="optimiser")
-        self.network = widgets.Dropdown(options=[OURS, "compact", *DOWNLOADS], description="network")
-        self.recipe = widgets.Dropdown(options=[NO_RECIPE, *PUBLISHED], description="recipe")
+        self.tv = helped(slider("total variation", TV_WEIGHTS, TRANSFER_DEFAULTS["tv"]), SMOOTHNESS)
+        self.steps = step_slider(TRANSFER_DEFAULTS["steps"])
+        self.size = helped(slider("size", [size for size in SIZES if size >= 64], 256), "the longer side, in pixels")
+        self.begin = helped(widgets.Dropdown(options=STARTS, description="start"), "the image to begin with")
+        self.optimizer = optimizer_menu()
+        self.network = helped(
+            widgets.Dropdown(options=[OURS, "compact", *DOWNLOADS], description="network"), "what gives the features"
+        )
+        self.recipe = helped(
+            widgets.Dropdown(options=[NO_RECIPE, *PUBLISHED], description="recipe"),
+            "a published write-up, with its own layers, weights, losses, start and optimiser",
+        )
         self.note = widgets.HTML()
         self.weights = [self.second, self.second_weight, self.ratio, self.layer, self.tv, self.steps]
         fixed = [
