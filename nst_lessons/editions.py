@@ -47,10 +47,14 @@ def test_{check}({function}):
 CHECK_CALL = re.compile(r"^(?P<check>check_\w+)\((?P<function>\w+)\)$", re.M)
 
 
+def source_folder() -> Path:
+    """Where the lessons' sources are."""
+    return PACKAGED_SOURCE if PACKAGED_SOURCE.is_dir() else CLONED_SOURCE
+
+
 def sources() -> list[Path]:
     """The lessons' sources, in order."""
-    folder = PACKAGED_SOURCE if PACKAGED_SOURCE.is_dir() else CLONED_SOURCE
-    return sorted(folder.glob("*.py"))
+    return sorted(source_folder().glob("*.py"))
 
 
 def read_source(path: Path, answers: bool = False) -> nbformat.NotebookNode:
@@ -108,7 +112,7 @@ def solutions_edition(path: Path) -> nbformat.NotebookNode:
     """A lesson with its solutions and answers, and links to those of other lessons; not executed."""
     notebook = edition(path, solved_source, answers=True)
     for cell in notebook.cells:
-        cell.source = LINK.sub(r"\1_solutions.ipynb)", cell.source)
+        cell.source = linked_to_solutions(cell.source)
     return notebook
 
 
@@ -123,18 +127,29 @@ def edition(path: Path, change: Callable[[str], str], answers: bool = False) -> 
 
 
 def write_solutions(folder: Path) -> tuple[list[str], list[str]]:
-    """Write the solutions edition into a folder, which is made.
+    """Write the solutions edition, with the pages that it links to, into a folder, which is made.
 
     Returns:
         The names of the files that were written, and of those that were there already and are left as they are.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    names = {f"{path.stem}_solutions.ipynb": path for path in sources()}
+    lessons = {f"{path.stem}_solutions.ipynb": path for path in sources()}
+    pages = {path.name: path for path in sorted(source_folder().parent.glob("*.md"))}
+    names = [*lessons, *pages]
     kept = [name for name in names if (folder / name).exists()]
     written = [name for name in names if name not in kept]
     for name in written:
-        write(solutions_edition(names[name]), folder / name)
+        if name in lessons:
+            write(solutions_edition(lessons[name]), folder / name)
+        else:
+            with whole_file(folder / name) as file:
+                file.write_text(linked_to_solutions(pages[name].read_text(encoding="utf-8")), encoding="utf-8")
     return written, kept
+
+
+def linked_to_solutions(text: str) -> str:
+    """Markdown whose links to lessons lead to their solutions."""
+    return LINK.sub(r"\1_solutions.ipynb)", text)
 
 
 def write_assignment(folder: Path, grader: Grader = "nbgrader", exercises_only: bool = False) -> list[Path]:

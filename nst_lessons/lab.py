@@ -17,7 +17,6 @@ CLONED_LESSONS = Path(__file__).parents[1] / "notebooks"  # in a clone
 LARGE_UPLOADS = ("--ServerApp.tornado_settings={'websocket_max_message_size': 536870912}",)
 LESSONS_FOLDER = "nst_lessons_notebooks"
 SOLUTIONS, SOLUTIONS_FOLDER = "--solutions", "nst_lessons_solutions"
-PAGES = "*.md"  # the refresher and the glossary, which lessons link to
 
 
 def open_lessons(arguments: Sequence[str]) -> int:
@@ -34,7 +33,6 @@ def open_lessons(arguments: Sequence[str]) -> int:
     if SOLUTIONS in arguments:
         folder = asked or Path(SOLUTIONS_FOLDER)
         tell_copied(folder, *write_solutions(folder))
-        copy_lessons(lessons, folder, PAGES)
     else:
         folder = asked or (Path(LESSONS_FOLDER) if lessons == PACKAGED_LESSONS else lessons)
         if folder.resolve() != lessons.resolve():
@@ -51,10 +49,10 @@ def run_jupyterlab(arguments: Sequence[str]) -> int:
     return jupyterlab(arguments) or 0
 
 
-def copy_lessons(lessons: Path, folder: Path, pattern: str = "[!.]*") -> None:
+def copy_lessons(lessons: Path, folder: Path) -> None:
     """Copy the files that are not there yet, and say what was copied and what was kept."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = sorted(path.name for path in lessons.glob(pattern) if path.is_file())
+    names = sorted(path.name for path in lessons.glob("[!.]*") if path.is_file())
     kept = [name for name in names if (folder / name).exists()]
     copied = [name for name in names if name not in kept]
     for name in copied:

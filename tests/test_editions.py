@@ -119,9 +119,7 @@ def test_solutions_are_opened_in_a_folder_of_their_own(source, folder, monkeypat
     monkeypatch.setattr(lab, "run_jupyterlab", lambda arguments: launched.append(arguments[0]) or 0)
     assert main(["lab", "--solutions", "--no-browser"]) == 0
     file = folder / "nst_lessons_solutions" / "01_first_solutions.ipynb"
-    out = capsys.readouterr().out
-    assert "copied to nst_lessons_solutions: 01_first_solutions.ipynb" in out
-    assert "copied to nst_lessons_solutions: glossary.md, refresher.md" in out
+    assert "copied to nst_lessons_solutions: 01_first_solutions.ipynb" in capsys.readouterr().out
     file.write_text("my own notes")
     assert main(["lab", "mine", "--solutions"]) == 0
     assert main(["lab", "--solutions"]) == 0
