@@ -1,4 +1,4 @@
-"""How soon does the explorer of lesson 2 answer? From a key press on a slider to the new pictures, in Chromium.
+"""How soon does the explorer of lesson 2 answer, and how many pictures a second do live runs bring? In Chromium.
 
     python tests/benchmarks/explorers.py [--size 256] [--quick]
 
@@ -9,6 +9,7 @@ What is between is all that a reader waits for: the front end, the server, the k
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,20 @@ CELL = """from nst_lessons import load_backbone, load_image, sample
 from nst_lessons.widgets import explore_features
 
 explore_features(load_backbone("compact"), load_image(sample("astronaut"), {size}))"""
+LIVE = """from nst_lessons import load_backbone
+from nst_lessons.widgets import explore_transfer
+
+backbone = load_backbone("compact")"""
+COUNT_LOADS = """() => {
+    window.counts = new Map()
+    document.addEventListener("load", event => {
+        if (event.target.matches?.("img.jupyter-widgets"))
+            counts.set(event.target, (counts.get(event.target) ?? 0) + 1)
+    }, true)
+}"""
+COUNT = """() => Object.fromEntries(
+    [...document.querySelectorAll("img.jupyter-widgets")].map((picture, n) => [n, counts.get(picture) ?? 0])
+)"""
 WATCH = """() => {
     window.loads = []
     document.addEventListener("keydown", () => { window.pressed = performance.now(); window.loads = [] }, true)
@@ -50,6 +65,33 @@ def answers(page: Any, slider: str, moves: int) -> Iterator[tuple[float, float]]
         page.wait_for_timeout(SETTLED)
         loads = page.evaluate("loads")
         yield min(loads), max(loads)
+
+
+def live_rates(page: Any, runs: int, seconds: float) -> list[str]:
+    """Pictures a second, and steps a second, of each of some live runs at once."""
+    starts = page.locator(".widget-button", has_text="Start")
+    words = page.locator(".widget-html p", has_text="Step ")
+    for n in range(runs):
+        page.locator(".widget-inline-hbox", has=page.get_by_text("steps", exact=True)).nth(n).locator(
+            ".noUi-handle"
+        ).press("End")
+        starts.nth(n).press("Enter")
+    page.wait_for_timeout(3000)
+    before, shown = [steps_taken(text) for text in words.all_inner_texts()], page.evaluate(COUNT)
+    page.wait_for_timeout(1000 * seconds)
+    after, now = [steps_taken(text) for text in words.all_inner_texts()], page.evaluate(COUNT)
+    for n in range(runs):
+        page.locator(".widget-button", has_text="Stop").nth(n).press("Enter")
+    page.wait_for_timeout(2000)
+    pictures = sorted(((now[name] - shown[name]) / seconds for name in now), reverse=True)[:runs]
+    steps = [(new - old) / seconds for old, new in zip(before, after, strict=True)][:runs]
+    return [" and ".join(f"{value:.1f}" for value in values) for values in (pictures, steps)]
+
+
+def steps_taken(words: str) -> int:
+    """The step in a live run's words."""
+    found = re.search(r"Step (\d+) of", words)
+    return int(found[1]) if found else 0
 
 
 def main() -> None:
@@ -75,6 +117,19 @@ def main() -> None:
                     first, last = zip(*found, strict=True)
                     times = (f"{time:.0f} ms" for time in (median(first), median(last), max(last)))
                     row(f"{arguments.size} px, {layer}, {slider}", *times, WANTED)
+            page.close()
+            print()
+            row("live run of lesson 5", "pictures a second", "steps a second", "wanted")
+            row(*["---"] * 4)
+            for runs in (1, 2):
+                page = browser.new_page(viewport={"width": 1360, "height": 4000})
+                explorers = ", ".join(["explore_transfer(backbone)"] * runs)
+                run_notebook(page, lab, f"live{runs}.ipynb", [LIVE, f"display({explorers})"])
+                page.locator("img.jupyter-widgets").nth(3 * runs - 1).wait_for()
+                page.evaluate(COUNT_LOADS)
+                rates = live_rates(page, runs, 3 if arguments.quick else 10)
+                row(f"256 px, {runs} at once", *rates, "8 pictures" if runs == 1 else "half of one alone")
+                page.close()
 
 
 if __name__ == "__main__":
