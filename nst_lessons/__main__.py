@@ -99,8 +99,8 @@ def run(argv: Sequence[str] | None) -> int:
         if args.command == "fetch":
             return fetch(args.network)
         if args.command == "assignment":
-            written = write_assignment(args.folder)
-            print(f"wrote {len(written)} lessons into {args.folder / 'source'}, as nbgrader wants them")
+            written = write_assignment(args.folder, args.grader, args.exercises_only)
+            print(f"wrote {len(written)} lessons into {args.folder / 'source'}, as {args.grader} wants them")
             return 0
         if args.command == "publish":
             return publish_lessons(args.repo, args.ref)
@@ -141,9 +141,13 @@ def command_line() -> argparse.ArgumentParser:
         epilog=EXIT_CODES,
     )
     add_transfer_options(command)
-    text = "write the lessons as nbgrader's source tree, with solutions and graded cells"
+    text = "write the lessons as a grader's source tree, with solutions and graded cells"
     command = commands.add_parser("assignment", help=text, description=text)
     command.add_argument("folder", type=Path, metavar="DIR", help="a course's folder, in which source/ is made")
+    text = "the program that grades (default: %(default)s)"
+    command.add_argument("--for", choices=("nbgrader", "otter"), default="nbgrader", dest="grader", help=text)
+    text = "leave out the experiments: a hand-in is then graded in seconds"
+    command.add_argument("--exercises-only", action="store_true", help=text)
     text = "write Colab's and Binder's badges, links and install source for a copy of this repository on GitHub"
     more = "; in a clone. Without --repo and --ref, take them out again."
     command = commands.add_parser("publish", help=text, description=text + more)

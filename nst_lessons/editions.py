@@ -1,8 +1,8 @@
-"""One source, three editions: what students get, the solutions, and what nbgrader is given.
+"""One source, three editions: what students get, the solutions, and what nbgrader or otter-grader is given.
 
 A lesson's source is a Python file in Jupytext's percent format. In it a solution stands between the marks that
 nbgrader knows. Students get the marked regions as a stub; the solutions edition has them without the marks; nbgrader,
-which makes its own stubs, gets them as they are.
+which makes its own stubs, gets them as they are, and otter-grader with its own marks.
 """
 
 from __future__ import annotations
@@ -22,6 +22,25 @@ STUB = "# YOUR CODE HERE\nraise NotImplementedError()"  # as nbgrader has it
 SOLUTION = re.compile(r"^(?P<indent>[ \t]*)### BEGIN SOLUTION\n(?P<code>.*?)^[ \t]*### END SOLUTION$", re.M | re.S)
 PACKAGED_SOURCE = Path(__file__).parent / "notebooks" / "source"  # in an installed wheel
 CLONED_SOURCE = Path(__file__).parents[1] / "notebooks" / "source"  # in a clone
+EXERCISES_ONLY = "The lesson itself is `{}`. Write your answers here, and hand in this file; it runs within seconds."
+OTTER_CONFIG = """# ASSIGNMENT CONFIG
+name: {}
+init_cell: false
+export_cell: false
+tests:
+  ok_format: false"""
+OTTER_SOLUTION = """\
+{indent}\""" # BEGIN PROMPT
+{stub}
+{indent}\"""; # END PROMPT
+{indent}# BEGIN SOLUTION NO PROMPT
+{code}{indent}# END SOLUTION"""
+OTTER_TEST = """\
+def test_{check}({function}):
+    from nst_lessons.exercises import {check}
+
+    {check}.grade({function})"""
+CHECK_CALL = re.compile(r"^(?P<check>check_\w+)\((?P<function>\w+)\)$", re.M)
 
 
 def sources() -> list[Path]:
@@ -54,7 +73,12 @@ def read_source(path: Path) -> nbformat.NotebookNode:
 
 def student_source(code: str) -> str:
     """A cell with a stub in place of each solution."""
-    return SOLUTION.sub(lambda match: re.sub("^", match["indent"], STUB, flags=re.M), code)
+    return SOLUTION.sub(stub, code)
+
+
+def stub(solution: re.Match[str]) -> str:
+    """The stub for a solution, at its depth."""
+    return re.sub("^", solution["indent"], STUB, flags=re.M)
 
 
 def solved_source(code: str) -> str:
@@ -97,8 +121,12 @@ def write_solutions(folder: Path) -> tuple[list[str], list[str]]:
     return written, kept
 
 
-def write_assignment(folder: Path) -> list[Path]:
-    """Write nbgrader's tree, ``source/LESSON/LESSON.ipynb``, into a folder; nothing that is there is overwritten.
+def write_assignment(folder: Path, grader: str = "nbgrader", exercises_only: bool = False) -> list[Path]:
+    """Write a grader's tree, ``source/NAME/NAME.ipynb``, into a folder; nothing that is there is overwritten.
+
+    Args:
+        grader: ``"nbgrader"`` or ``"otter"``.
+        exercises_only: leave out the experiments, which take minutes; ``_exercises`` is appended to the names.
 
     Raises:
         ValueError: where there is a source tree already.
@@ -107,11 +135,77 @@ def write_assignment(folder: Path) -> list[Path]:
         raise ValueError(f"{folder / 'source'} exists already; choose another folder")
     written = []
     for path in sources():
-        target = folder / "source" / path.stem / f"{path.stem}.ipynb"
+        notebook, name = read_source(path), path.stem
+        if exercises_only:
+            notebook, name = exercises_of(notebook, f"{name}.ipynb"), f"{name}_exercises"
+        if grader == "otter":
+            notebook = otter_master(notebook, name)
+        target = folder / "source" / name / f"{name}.ipynb"
         target.parent.mkdir(parents=True)
-        write(read_source(path), target)
+        write(notebook, target)
         written.append(target)
     return written
+
+
+def exercises_of(lesson: nbformat.NotebookNode, file: str) -> nbformat.NotebookNode:
+    """What a lesson imports and prepares before its first section, and its exercises with their checks.
+
+    Args:
+        file: the lesson's name, for readers.
+    """
+    start = next(n for n, cell in enumerate(lesson.cells) if cell.source.startswith("## 1. "))
+    title, *opening = lesson.cells[:start]
+    heading = title.source.partition("\n")[0].removeprefix("# ")
+    title.source = f"# Exercises of {heading[0].lower()}{heading[1:]}\n\n{EXERCISES_ONLY.format(file)}"
+    exercises = [cell for cell in lesson.cells[start:] if "nbgrader" in cell.metadata or is_exercise(cell)]
+    for cell in filter(is_exercise, exercises):
+        cell.source = cell.source[1:]  # a second-level heading: the lesson's sections are not here
+    lesson.cells = [title, *(cell for cell in opening if cell.cell_type == "code"), *exercises]
+    return lesson
+
+
+def is_exercise(cell: nbformat.NotebookNode) -> bool:
+    """Whether a cell is the text of an exercise."""
+    return bool(cell.cell_type == "markdown" and cell.source.startswith("### Exercise"))
+
+
+def otter_master(notebook: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
+    """A notebook for ``otter assign``: each exercise is a question, and its check the question's test.
+
+    Students have the check as a cell, too, which does without otter-grader; otter skips it.
+    """
+    from nbformat.v4 import new_raw_cell
+
+    cells = notebook.cells
+    notebook.cells = [new_raw_cell(OTTER_CONFIG.format(name))]
+    for cell, check in zip(cells, [*cells[1:], None], strict=True):
+        mark = cell.metadata.pop("nbgrader", {})
+        if mark.get("solution"):
+            notebook.cells += otter_question(cell, check)
+        else:
+            notebook.cells.append(cell)
+        if mark.get("grade"):
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "otter_ignore"]
+    return notebook
+
+
+def otter_question(answer: nbformat.NotebookNode, check: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """An exercise's answer, its name, its points and its test, each between the cells that ``otter assign`` knows."""
+    from nbformat.v4 import new_code_cell, new_raw_cell
+
+    mark, call = check.metadata["nbgrader"], CHECK_CALL.search(check.source)
+    assert call, f"{check.source!r} calls no check of a function"
+    answer.source = SOLUTION.sub(otter_solution, answer.source)
+    test = new_code_cell(OTTER_TEST.format(**call.groupdict()))
+    blocks = [new_raw_cell(f"# BEGIN QUESTION\nname: {mark['grade_id']}\npoints: {mark['points']}\ncheck_cell: false")]
+    for block, cell in (("SOLUTION", answer), ("TESTS", test)):
+        blocks += [new_raw_cell(f"# BEGIN {block}"), cell, new_raw_cell(f"# END {block}")]
+    return [*blocks, new_raw_cell("# END QUESTION")]
+
+
+def otter_solution(solution: re.Match[str]) -> str:
+    """A solution between otter's marks, with the stub that students get."""
+    return OTTER_SOLUTION.format(stub=stub(solution), **solution.groupdict())
 
 
 def write(notebook: nbformat.NotebookNode, path: Path) -> None:

@@ -1,5 +1,6 @@
-"""One source, three editions: what students get, the solutions, and nbgrader's tree."""
+"""One source, three editions: what students get, the solutions, and a grader's tree."""
 
+import ast
 from pathlib import Path
 
 import nbformat
@@ -8,6 +9,8 @@ import pytest
 from nst_lessons import editions, lab
 from nst_lessons.__main__ import main
 from nst_lessons.editions import (
+    exercises_of,
+    otter_master,
     read_source,
     solutions_edition,
     solved_source,
@@ -82,6 +85,16 @@ def test_nbgrader_gets_its_marks(source, folder, capsys):
     assert "exists already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("options", [[], ["--exercises-only"]])
+def test_otters_tree_is_named_as_nbgraders(folder, capsys, options):
+    assert main(["assignment", "mine", *options]) == main(["assignment", "other", "--for", "otter", *options]) == 0
+    assert "as otter wants them" in capsys.readouterr().out
+    mine, other = (sorted(path.relative_to(top) for path in Path(top).rglob("*.ipynb")) for top in ("mine", "other"))
+    assert mine == other
+    assert len(mine) == 6
+    assert all(path.stem.endswith("_exercises") == bool(options) for path in mine)
+
+
 def test_solutions_are_opened_in_a_folder_of_their_own(source, folder, monkeypatch, capsys):
     launched = []
     monkeypatch.setattr(lab, "find_spec", lambda name: name)  # JupyterLab need not be installed
@@ -133,6 +146,35 @@ def test_graded_cells_have_names_of_their_own(path):
     for mark in marks:
         assert mark["schema_version"] == 3
         assert ("points" in mark) == mark["grade"]
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_the_exercises_alone_are_graded_as_in_the_lesson(path):
+    lesson, alone = read_source(path), exercises_of(read_source(path), "lesson.ipynb")
+    nbformat.validate(alone)
+    marked = [[cell for cell in notebook.cells if "nbgrader" in cell.metadata] for notebook in (lesson, alone)]
+    assert marked[0] == marked[1]
+    headings = [cell.source.split()[0] for cell in alone.cells if cell.cell_type == "markdown"]
+    assert headings == ["#", *["##"] * (len(marked[0]) // 2)]
+    assert len(alone.cells) < len(lesson.cells) / 2
+    assert "lesson.ipynb" in alone.cells[0].source
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_otter_gets_each_exercise_as_a_question(path):
+    marks = [cell.metadata.nbgrader for cell in read_source(path).cells if "nbgrader" in cell.metadata]
+    made = otter_master(read_source(path), path.stem)
+    nbformat.validate(made)
+    blocks = [cell.source.splitlines() for cell in made.cells if cell.cell_type == "raw"]
+    assert blocks.pop(0)[:2] == ["# ASSIGNMENT CONFIG", f"name: {path.stem}"]
+    questions = [block[1:3] for block in blocks if block[0] == "# BEGIN QUESTION"]
+    assert questions == [[f"name: {m['grade_id']}", f"points: {m['points']}"] for m in marks if m["grade"]]
+    assert len(blocks) == 6 * len(questions)  # question, solution and tests begin and end
+    for code in (cell.source for cell in made.cells if cell.cell_type == "code" and "%pip" not in cell.source):
+        ast.parse(code)
+        assert "###" not in code
+    ignored = [cell for cell in made.cells if "otter_ignore" in cell.metadata.get("tags", [])]
+    assert [cell.source.splitlines()[-1].partition("(")[0] for cell in ignored] == [q[0][6:] for q in questions]
 
 
 def said(path, change, capsys):

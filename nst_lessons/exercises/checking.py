@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from nst_lessons.exercises.memory_limit import memory_limit
 from nst_lessons.exercises.time_limit import TimeLimit, TimeOver
 
 SECONDS = 20.0  # for one check; a right answer takes a fraction of that
@@ -66,23 +67,31 @@ class Check:
     examine: Callable[[Answer, Draw], None]
 
     def __call__(self, function: Callable[..., Any]) -> None:
-        """Say what is wrong with a function, or that it is right.
+        """Say what is wrong with a function, or that it is right; where nbgrader runs this, `grade` it."""
+        if grading():
+            self.grade(function)
+        else:
+            print(self.verdict(function).sentence)
+
+    def grade(self, function: Callable[..., Any]) -> None:
+        """Check a function with other shapes and numbers than a student has seen, and with little memory.
 
         Raises:
-            AssertionError: where nbgrader grades, unless it is right.
+            AssertionError: with the sentence, unless it is right.
         """
-        verdict = self.verdict(function)
-        if grading() and not verdict.right:
+        with memory_limit():
+            verdict = self.verdict(function, "graded")
+        if not verdict.right:
             raise AssertionError(verdict.sentence)
         print(verdict.sentence)
 
-    def verdict(self, function: Callable[..., Any]) -> Verdict:
-        """What the check finds, without a word."""
+    def verdict(self, function: Callable[..., Any], variant: str = "shown") -> Verdict:
+        """What the check finds, without a word; the variant decides on shapes and numbers."""
         if not callable(function):
             return Verdict(False, True, f"{self.title}: give the check your function itself, without calling it.")
         try:
             with torch.enable_grad():
-                self.examine(Answer(function), Draw(self.title))
+                self.examine(Answer(function), Draw(self.title, variant))
         except NotWritten:
             return Verdict(False, False, f"{self.title}: not attempted yet.")
         except Mistake as mistake:
@@ -231,11 +240,13 @@ class FewOperations(TorchFunctionMode):
 
 
 class Draw:
-    """Shapes and numbers for one check: always the same where a student works, others where answers are graded."""
+    """Shapes and numbers for one check: always the same in one variant, others in another.
 
-    def __init__(self, title: str) -> None:
-        variant = os.environ.get("NST_LESSONS_VARIANT") or ("graded" if grading() else "shown")
-        self.random = random.Random(f"{title}, {variant}")
+    The environment's `NST_LESSONS_VARIANT`, if it is set, is the variant of all checks.
+    """
+
+    def __init__(self, title: str, variant: str = "shown") -> None:
+        self.random = random.Random(f"{title}, {os.environ.get('NST_LESSONS_VARIANT') or variant}")
         self.generator = torch.Generator().manual_seed(self.random.getrandbits(32))
 
     def sizes(self, count: int, least: int = 3, most: int = 11) -> list[int]:

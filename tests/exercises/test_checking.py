@@ -321,9 +321,9 @@ def test_grading_raises_what_a_student_reads(monkeypatch, capsys):
     assert capsys.readouterr().out == 2 * "Doubling: right.\n"
 
 
-def test_students_get_the_same_every_time_and_the_grading_another(student, monkeypatch):
-    def drawn():
-        draw = Draw("Doubling")
+def test_students_get_the_same_every_time_and_the_grading_another(student):
+    def drawn(variant="shown"):
+        draw = Draw("Doubling", variant)
         return [*draw.sizes(4), draw.number(), draw.features(), draw.image(), draw.order(9)]
 
     def alike(one, other):
@@ -331,11 +331,26 @@ def test_students_get_the_same_every_time_and_the_grading_another(student, monke
 
     first = drawn()
     assert alike(drawn(), first)
-    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
-    graded = drawn()
-    assert alike(drawn(), graded)
+    graded = drawn("graded")
+    assert alike(drawn("graded"), graded)
     assert not any(alike([a], [b]) for a, b in zip(first, graded, strict=True))
-    assert Draw("Halving").sizes(4) != graded[:4]
+    assert Draw("Halving", "graded").sizes(4) != graded[:4]
+
+
+def test_a_grader_asks_otherwise_than_a_student_was_asked(student, monkeypatch):
+    asked = []
+
+    def noted(x):
+        asked.append(x)
+        return 2 * x
+
+    check_double(noted)
+    check_double.grade(noted)
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    check_double(noted)
+    shown, graded, by_nbgrader = asked
+    assert not checking.same(shown, checking.copy_of(graded))
+    assert checking.same(graded, checking.copy_of(by_nbgrader))
 
 
 @pytest.mark.parametrize("variant", range(30))
