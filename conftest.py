@@ -1,8 +1,8 @@
 """Every lesson must fit into the 2 GB of memory that Binder and a hub's example give a student.
 
-nbval runs each lesson in a kernel of its own; when its last cell has run, the kernel is asked for the memory that it has
-occupied at most, PyTorch's libraries included. A tenth is left for the Jupyter server beside it. Where a lesson runs on a
-GPU, CUDA's own memory comes on top, and nothing is asserted.
+nbval runs each lesson in a kernel of its own; when its last cell has run, the kernel is asked for the memory that it
+has occupied at most, PyTorch's libraries included. A tenth is left for the Jupyter server beside it. Where a lesson
+runs on a GPU, CUDA's own memory comes on top, and nothing is asserted.
 """
 
 from collections.abc import Iterator

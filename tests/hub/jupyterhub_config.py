@@ -2,8 +2,8 @@
 
 c = get_config()  # noqa: F821
 
-# A server starts with a copy of the lessons in the student's home; what is there already is kept. Where the home is full
-# it starts all the same, so that the student can delete something.
+# A server starts with a copy of the lessons in the student's home; what is there already is kept. Where the home is
+# full it starts all the same, so that the student can delete something.
 c.Spawner.cmd = ["sh", "-c", 'python -m nst_lessons lab lessons --copy-only; exec jupyterhub-singleuser "$@"', "sh"]
 c.Spawner.http_timeout = 120  # seconds; a class that logs in at once makes its copies at once
 c.Spawner.mem_limit = "2G"  # for those spawners that can
