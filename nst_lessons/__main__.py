@@ -126,11 +126,11 @@ def command_line() -> argparse.ArgumentParser:
     commands.add_parser(
         "lab",
         help="open the lessons in JupyterLab",
-        usage="nst-lessons lab [DIR] [--solutions] [JupyterLab's options ...]",
+        usage="nst-lessons lab [DIR] [--solutions] [--copy-only] [JupyterLab's options ...]",
         description="Open the lessons in JupyterLab. In a clone they are opened where they are; with DIR, or without "
         f"a clone, they are first copied into DIR (default: {LESSONS_FOLDER}), where a file that is already there is "
-        "never overwritten. With --solutions the solutions are opened, in a folder of their own. All "
-        "further arguments, such as --no-browser --port 9000, go to JupyterLab.",
+        "never overwritten. With --solutions the solutions are opened, in a folder of their own. With --copy-only "
+        "nothing is opened. All further arguments, such as --no-browser --port 9000, go to JupyterLab.",
     )
     command = commands.add_parser(
         "transfer",

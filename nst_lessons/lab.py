@@ -17,17 +17,19 @@ CLONED_LESSONS = Path(__file__).parents[1] / "notebooks"  # in a clone
 LARGE_UPLOADS = ("--ServerApp.tornado_settings={'websocket_max_message_size': 536870912}",)
 LESSONS_FOLDER = "nst_lessons_notebooks"
 SOLUTIONS, SOLUTIONS_FOLDER = "--solutions", "nst_lessons_solutions"
+COPY_ONLY = "--copy-only"
 
 
 def open_lessons(arguments: Sequence[str]) -> int:
     """Open the lessons in JupyterLab; returns its exit code. Raises ValueError without JupyterLab.
 
     The arguments are JupyterLab's; the first one, if it is no option, is the folder to copy the lessons to. With
-    ``--solutions`` among them it is the solutions that are opened, in a folder of their own.
+    ``--solutions`` among them it is the solutions that are opened, in a folder of their own. With ``--copy-only`` the
+    copy is all, as before a JupyterHub's own server starts.
     """
-    if find_spec("jupyterlab") is None:
+    if COPY_ONLY not in arguments and find_spec("jupyterlab") is None:
         raise ValueError('JupyterLab is missing; pip install "nst-lessons[lab]" installs it')
-    options = [argument for argument in arguments if argument != SOLUTIONS]
+    options = [argument for argument in arguments if argument not in (SOLUTIONS, COPY_ONLY)]
     asked = Path(options.pop(0)) if options and not options[0].startswith("-") else None
     lessons = PACKAGED_LESSONS if PACKAGED_LESSONS.is_dir() else CLONED_LESSONS
     if SOLUTIONS in arguments:
@@ -37,6 +39,8 @@ def open_lessons(arguments: Sequence[str]) -> int:
         folder = asked or (Path(LESSONS_FOLDER) if lessons == PACKAGED_LESSONS else lessons)
         if folder.resolve() != lessons.resolve():
             copy_lessons(lessons, folder)
+    if COPY_ONLY in arguments:
+        return 0
     if hasattr(os, "geteuid") and os.geteuid() == 0 and "--allow-root" not in options:
         options = ["--allow-root", *options]  # in a container one is root
     return run_jupyterlab([str(folder), *options, *LARGE_UPLOADS])

@@ -1,4 +1,4 @@
-"""Memory: what is free for a run, and keeping what a step frees for the next step."""
+"""Memory: what is free for a run, what a process has taken, and keeping what a step frees for the next step."""
 
 from __future__ import annotations
 
@@ -31,6 +31,15 @@ def container_bytes(folder: Path) -> float:
         return float("inf") if limit == "max" else int(limit) - used + int(cached)
     except (OSError, ValueError, KeyError):  # no Linux, or an older one
         return float("inf")
+
+
+def peak_bytes(process: int) -> float:
+    """The memory that a process has occupied at most, by its number, libraries included; NaN except on Linux."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return float("nan")
+    return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def keep_freed_memory() -> bool:

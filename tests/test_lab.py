@@ -89,6 +89,16 @@ def test_a_copy_that_fails_leaves_no_half_lesson(folder, lessons, launched, monk
     assert launched == []
 
 
+def test_copy_only_copies_by_the_same_rules_and_opens_nothing(folder, lessons, launched, monkeypatch):
+    monkeypatch.setattr(lab, "find_spec", lambda name: None)  # a hub's own command starts the server
+    assert main(["lab", "mine", "--copy-only"]) == 0
+    (folder / "mine" / "01_first.ipynb").write_text("my own answers")
+    assert main(["lab", "mine", "--copy-only"]) == 0
+    assert (folder / "mine" / "01_first.ipynb").read_text() == "my own answers"
+    assert names(folder / "mine") == ["01_first.ipynb", "02_second.ipynb"]
+    assert launched == []
+
+
 def test_lab_in_a_clone_opens_the_lessons_themselves(folder, tmp_path, launched, monkeypatch, capsys):
     clone = tmp_path / "clone" / "notebooks"
     clone.mkdir(parents=True)

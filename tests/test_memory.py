@@ -2,6 +2,7 @@
 
 import ctypes
 import math
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from nst_lessons import keep_freed_memory, memory
-from nst_lessons.memory import container_bytes
+from nst_lessons.memory import container_bytes, peak_bytes
 
 
 def control_group(folder: Path, limit: str) -> Path:
@@ -32,6 +33,12 @@ def test_free_memory_is_this_machines(monkeypatch):
     assert 1e6 < memory.free_bytes(cpu) <= psutil.virtual_memory().total
     monkeypatch.setattr(memory, "container_bytes", lambda folder: 5.0)
     assert memory.free_bytes(cpu) == 5.0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+def test_a_process_has_taken_at_least_what_it_has_now():
+    assert 0.99 * psutil.Process().memory_info().rss <= peak_bytes(os.getpid()) < psutil.virtual_memory().total
+    assert math.isnan(peak_bytes(2**22 + 1))  # no process has so high a number
 
 
 @pytest.fixture

@@ -69,6 +69,14 @@ def test_the_environment_installs_the_package_itself():
     extras = re.fullmatch(r"-e \.\[([a-z,]+)\]", package)[1].split(",")
     assert set(extras) == EXTRAS.keys()
     assert ENVIRONMENT["name"] == PROJECT["name"]
+    assert ENVIRONMENT["channels"] == ["conda-forge"]
+    assert ENVIRONMENT.keys() == {"name", "channels", "dependencies"}
+
+
+def test_what_installs_the_tests_installs_all_that_binder_takes_from_pypi():
+    """So CI, which installs that, has built the part of Binder's environment that it can reach."""
+    names = {extra: {Requirement(text).name for text in texts} for extra, texts in EXTRAS.items()}
+    assert set().union(*names.values()) == names["test"]
 
 
 def test_the_readme_has_the_two_commands_and_names_every_lesson():

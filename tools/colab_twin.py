@@ -2,9 +2,9 @@
 
 Makes an environment with Colab's Python and the versions that Colab preinstalls, without JupyterLab. In its kernels
 `google.colab` is imported, as there. In it the lessons' first cell installs the package, from a package index and from
-a wheel beside the notebook, and must change nothing else. Then all tests but the browser's and nbgrader's are run, and
-all lessons with their exercises solved, which proves that the solutions run from top to bottom, too. With DIR, the
-environment is made there unless it exists, and kept; otherwise its several gigabytes last as long as the run.
+a wheel beside the notebook, and must change nothing else. Then all tests but the browser's, the graders' and the hub's
+are run, and all lessons with their exercises solved, which proves that the solutions run from top to bottom, too. With
+DIR, the environment is made there unless it exists, and kept; otherwise its several gigabytes last as long as the run.
 """
 
 import argparse
@@ -138,7 +138,7 @@ def run_twin(twin: Path, folder: Path) -> bool:
     (lessons / "first_cell.ipynb").unlink()
     for source in SOURCES:
         write(solved_lesson(source), lessons / f"{source.stem}.ipynb")
-    tests = run_tests(twin, "tests", "--ignore=tests/browser", "--ignore=tests/grading")
+    tests = run_tests(twin, "tests", "--ignore=tests/browser", "--ignore=tests/grading", "--ignore=tests/hub")
     return run_tests(twin, "--config-file=pyproject.toml", f"--rootdir={lessons}", "--durations=10", lessons) and tests
 
 
