@@ -59,8 +59,8 @@ def explore_features(backbone: Backbone, photo: Tensor) -> widgets.VBox:
         channel.value = top_channels(features[layer.value], 1)[0]
 
     def go_to_selective(_: widgets.Button) -> None:
-        for channel.value in selective_channels(features[layer.value], 1):  # there may be none
-            pass
+        if found := selective_channels(features[layer.value], 1):  # a silent layer has none
+            channel.value = found[0]
 
     def render(layer: str, channel: int, row: int, column: int) -> tuple[Panels, str]:
         return render_features(backbone, photo, features, layer=layer, channel=channel, place=(row, column))

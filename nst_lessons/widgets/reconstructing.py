@@ -5,15 +5,14 @@ from __future__ import annotations
 import ipywidgets as widgets
 from torch import Tensor
 
-from nst_lessons.losses import gram_matrix, mean_and_deviation
 from nst_lessons.network import Backbone
 from nst_lessons.reconstruct import STYLE_LAYERS, reconstruct_content, reconstruct_style
 from nst_lessons.widgets.calls import Argument, Call
 from nst_lessons.widgets.layout import helped, slider
 from nst_lessons.widgets.live_explorer import SMOOTHNESS, LiveExplorer, optimizer_menu, step_slider
+from nst_lessons.widgets.styles import STATISTICS
 
 TV_WEIGHTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-STATISTICS = {"Gram matrix": gram_matrix, "mean and deviation": mean_and_deviation}
 
 
 def explore_content(backbone: Backbone, photo: Tensor) -> widgets.VBox:
