@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from nst_lessons.checks import check_callable
+from nst_lessons.checks import check_callable, check_number
 
 Label = TypeVar("Label", bound=Hashable)
 
@@ -95,7 +95,8 @@ StopRule = Callable[[History], str]
 
 
 def loss_below(threshold: float) -> StopRule:
-    """Stop when the sum of the losses falls below a threshold, in the last stage."""
+    """Stop when the sum of the losses falls below a threshold, in the last stage. ValueError for what is no number."""
+    check_number("threshold", threshold)
     return lambda history: (
         f"the loss fell below {threshold:g}" if history.final and history.totals[-1] < threshold else ""
     )
@@ -104,8 +105,10 @@ def loss_below(threshold: float) -> StopRule:
 def improvement_below(fraction: float, steps: int = 20) -> StopRule:
     """Stop when the best loss of the last ``steps`` steps is less than ``fraction`` better than the best before.
 
-    Only the last stage counts: in the others there is more to come.
+    Only the last stage counts: in the others there is more to come. ValueError for a negative fraction or no steps.
     """
+    check_number("fraction", fraction, 0)
+    check_number("steps", steps, 1, whole=True)
 
     def rule(history: History) -> str:
         totals = history.stage_totals if history.final else []
@@ -117,12 +120,14 @@ def improvement_below(fraction: float, steps: int = 20) -> StopRule:
 
 
 def out_of_time(seconds: float) -> StopRule:
-    """Stop after so many seconds, in whichever stage."""
+    """Stop after so many seconds, in whichever stage. ValueError for what is no number of seconds."""
+    check_number("seconds", seconds, 0)
     return lambda history: f"{seconds:g} seconds were over" if history.seconds >= seconds else ""
 
 
 def out_of_steps(steps: int) -> StopRule:
-    """Stop after so many steps, counted over all stages."""
+    """Stop after so many steps, counted over all stages. ValueError for fewer than one."""
+    check_number("steps", steps, 1, whole=True)
     return lambda history: f"{steps} steps were over" if len(history.losses) >= steps else ""
 
 

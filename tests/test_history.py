@@ -1,5 +1,6 @@
 """Why runs end: the rules, and the interrupt that ends a sweep."""
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -9,6 +10,7 @@ from nst_lessons import (
     improvement_below,
     loss_below,
     optimize_image,
+    out_of_steps,
     out_of_time,
     reconstruct_content,
     sweep,
@@ -67,3 +69,27 @@ def test_one_interrupt_ends_a_sweep(tiny_backbone, small_image):
     results = sweep(run, range(8))
     assert list(results) == [0, 1]
     assert results[1].interrupted
+
+
+@pytest.mark.parametrize(
+    ("make", "wrong"),
+    [
+        (loss_below, "0.1"),
+        (improvement_below, -0.1),
+        (out_of_steps, 0),
+        (out_of_steps, 2.5),
+        (out_of_time, -1),
+        (out_of_time, None),
+    ],
+)
+def test_a_rule_of_no_sensible_number_is_refused_before_the_run(make, wrong):
+    with pytest.raises(ValueError, match="must be"):
+        make(wrong)
+
+
+def test_out_of_steps_counts_over_all_stages():
+    rule = out_of_steps(3)
+    history = History([{"a": 1.0}] * 2, stages=[0, 1])
+    assert rule(history) == ""
+    history.losses.append({"a": 1.0})
+    assert rule(history) == "3 steps were over"

@@ -65,6 +65,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "transfer_loss": {"network": NETWORK, "content_target": FEATURES, "style_target": GRAMS, "alpha": 1.0, "tv": 1.0},
     "loss_below": {"threshold": 1.0},
     "improvement_below": {"fraction": 0.1, "steps": 3},
+    "out_of_steps": {"steps": 3},
     "out_of_time": {"seconds": 1.0},
     "sweep": {"run": lambda choice: RESULT, "choices": [1, 2]},
     "convert_weights": {

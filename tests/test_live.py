@@ -177,25 +177,27 @@ def test_two_runs_take_turns(plan: Callable[..., Call]) -> None:
     assert "bb" not in together
 
 
-def test_turns_are_fair() -> None:
+def test_turns_are_taken_in_the_order_in_which_they_were_asked_for() -> None:
     turns, order = Turns(), []
+    turns.take()
 
     def work(name: str) -> None:
-        for _ in range(20):
-            turns.take()
-            order.append(name)
-            waiting.wait(0.002)
-            turns.leave()
+        turns.take()
+        order.append(name)
+        turns.leave()
 
-    waiting = threading.Event()
-    threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
-    for thread in threads:
-        thread.start()
+    threads = []
+    for n, name in enumerate("cabd", start=2):
+        threads.append(threading.Thread(target=work, args=(name,)))
+        threads[-1].start()
+        while len(turns.queue) < n:
+            threads[-1].join(0.001)
+    assert order == []
+    turns.leave()
     for thread in threads:
         thread.join(PATIENCE)
-    middle = "".join(order[4:36])
-    assert "aaa" not in middle
-    assert "bbb" not in middle
+    assert order == list("cabd")
+    assert not turns.queue
 
 
 # The notebook's cells.
