@@ -498,11 +498,11 @@ show_images(
     tiles,
     columns=4,
     title="Content layer and alpha / beta, by the full network",
-    caption="Computed by us with VGG16 and ImageNet's weights: 200 steps from the photo. Downwards a deeper content layer; "
-    "to the right less content.",
+    caption="Computed by us with VGG16 and ImageNet's weights: 200 steps from the photo. Downwards a deeper content "
+    "layer; to the right less content.",
     alt="Sixteen portraits in four rows. On the left the photo, in the last row with spots of colour. To the right the "
-    "wall turns into a night sky with stars. At 0.1 and relu2_2 the face is whole, at relu4_2 one eye is a star, at "
-    "relu5_2 the mouth is a swirl. At 0.01, in all rows, a swirl is where the face was.",
+    "wall turns into a night sky with stars. At 0.1 the face is whole in the first two rows; in the third one eye is "
+    "a star; in the last the face is a patchwork of strokes. At 0.01, in all rows, a swirl is where the mouth was.",
 )
 
 # %% [markdown]
