@@ -143,7 +143,7 @@ def test_stop_and_its_code_give_the_same_picture_bit_for_bit(studio: Studio, fiv
     at_step(explorer, 3, lambda: setattr(studio.tv, "value", 30.0))
     at_step(explorer, 5, explorer.stop.click)
     start(studio)
-    assert "stopped by hand" in explorer.words.value
+    assert re.search(r"stopped by hand at step \d \(counted from the last change\), after", explorer.words.value)
     assert len(explorer.run.legs) == 2
     scope: dict[str, Any] = {"backbone": five_blocks}
     exec(explorer.code.value.replace("steps=", "progress=False, steps="), scope)

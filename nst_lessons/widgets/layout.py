@@ -73,7 +73,8 @@ def page(controls: Sequence[widgets.Widget], pictures: Sequence[widgets.Widget])
     left = widgets.VBox(
         [*controls, *help_list(controls)], layout=widgets.Layout(width=f"{CONTROLS}px", margin="0 24px 12px 0")
     )
-    right = widgets.VBox(pictures, layout=widgets.Layout(max_width=f"{2 * PANEL + 40}px"))
+    # It shrinks before it goes below the controls, or the page would jump when a picture's words become longer.
+    right = widgets.VBox(pictures, layout=widgets.Layout(flex=f"1 1 {PANEL}px", max_width=f"{2 * PANEL + 40}px"))
     return widgets.VBox([widgets.HTML(FOCUS, layout=widgets.Layout(height="0", margin="0")), row([left, right])])
 
 

@@ -198,8 +198,9 @@ class LiveExplorer:
             self.look_back()
             self.links.value = link("Save this picture", "picture.png", "image/png", to_png(outcome.image))
             self.code.value = code(run.legs)
-            seconds = f"{run.history.seconds:.0f} s"
-            self.say(f"The run has ended: {outcome.stopped}, after {seconds}. {loss_words(outcome.losses)}.")
+            counted = " (counted from the last change)" if len(run.legs) > 1 else ""
+            ended = f"{outcome.stopped}{counted}, after {run.history.seconds:.0f} s"
+            self.say(f"The run has ended: {ended}. {loss_words(outcome.losses)}.")
         self.show_state(running=False)
 
     def look_back(self, _: object = None) -> None:

@@ -1,4 +1,4 @@
-"""Film the studio of lesson 5 at work: ``python tests/benchmarks/studio_animation.py [OUT]``, half a minute with Chromium.
+"""Film the studio of lesson 5 at work, in Chromium: ``python tests/benchmarks/studio_animation.py [OUT]``.
 
 A transfer is started, alpha / beta is moved while it runs, and at the end the photo is wiped across the picture. The
 film is the README's, `.github/studio.webp`.
@@ -13,8 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "browser"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "browser"))
 
 from conftest import run_notebook, running_chromium, running_lab
 
@@ -61,7 +60,7 @@ def film(page: Any) -> list[Image.Image]:
 
 
 def main() -> None:
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / ".github" / "studio.webp"
+    out = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[2] / ".github" / "studio.webp"
     with TemporaryDirectory() as folder, running_chromium() as browser:
         home, notebooks = Path(folder) / "home", Path(folder) / "notebooks"
         notebooks.mkdir()
