@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nst_lessons.history import Result
 from nst_lessons.widgets.curves import loss_curves
-from nst_lessons.widgets.layout import Panels, explorer, paragraph, slider
+from nst_lessons.widgets.layout import Panels, explorer, helped, paragraph, slider
 
 
 def explore_reconstructions(results: Mapping[str, Result], original: Tensor | None = None) -> widgets.VBox:
@@ -27,8 +27,8 @@ def explore_reconstructions(results: Mapping[str, Result], original: Tensor | No
     if bare or not results:
         raise ValueError(f"no snapshots of {', '.join(bare) or 'any run'}; make runs with snapshots=range(0, 150, 10)")
     steps = {name: sorted(result.history.snapshots) for name, result in results.items()}
-    name = widgets.Dropdown(options=list(results), description="layers")
-    step = slider("step", steps[name.value], steps[name.value][-1])
+    name = helped(widgets.Dropdown(options=list(results), description="layers"), "which of the runs")
+    step = helped(slider("step", steps[name.value], steps[name.value][-1]), "of the run, from its first to its last")
     play = widgets.Play(min=0, max=len(step.options) - 1, value=step.index, interval=400, description="play the run")
     widgets.link((play, "value"), (step, "index"))
 
@@ -61,4 +61,4 @@ def render_reconstruction(
         f"{', where its stage began' if begin else ''}. The run has ended: {result.stopped}."
     )
     panels = {"the original": original} if original is not None else {}
-    return {f"step {step}": history.snapshots[step]} | panels, paragraph(text) + loss_curves(history, at=step)
+    return {f"step {step}": history.snapshots[step]} | panels, paragraph(text, live=True) + loss_curves(history, at=step)
