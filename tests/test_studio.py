@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from widget_tree import control, words
+from widget_tree import control, walk, words
 
 from nst_lessons import (
     Backbone,
@@ -23,13 +23,28 @@ from nst_lessons import (
     full_network_picture,
     load_backbone,
     load_image,
+    reconstruct_content,
     sample,
     to_pil,
+    widgets,
 )
 from nst_lessons.samples import FULL_NETWORK
-from nst_lessons.widgets import explore_content, explore_style, live_explorer, transfer
+from nst_lessons.widgets import (
+    explore_atlas,
+    explore_content,
+    explore_features,
+    explore_preprocessing,
+    explore_recipes,
+    explore_reconstructions,
+    explore_statistics,
+    explore_style,
+    explore_transfer,
+    live_explorer,
+    transfer,
+)
 from nst_lessons.widgets.atlas import Atlas
 from nst_lessons.widgets.curves import loss_curves
+from nst_lessons.widgets.layout import help_trait
 from nst_lessons.widgets.live import stop_runs
 from nst_lessons.widgets.live_explorer import LiveExplorer, animation, link
 from nst_lessons.widgets.transfer import Studio
@@ -400,3 +415,24 @@ def test_the_atlas_shows_the_tile_and_computes_the_same_call(layer: str, beta: f
 def test_the_atlas_is_small_and_whole() -> None:
     assert (FULL_NETWORK / "atlas.webp").stat().st_size <= 1_000_000
     assert full_network_picture("atlas").size == (3 * 128, 20 * 128)
+
+
+def test_every_control_has_a_help_text(five_blocks: Backbone) -> None:
+    image = load_image(sample("mosaic", 64))
+    run = reconstruct_content(five_blocks, image, "relu1_1", steps=2, snapshots=[0, 1], progress=False)
+    explorers = [
+        explore_atlas(five_blocks),
+        explore_content(five_blocks, image),
+        explore_features(five_blocks, image),
+        explore_preprocessing(image, five_blocks),
+        explore_recipes(load_backbone("compact"), image, image),
+        explore_reconstructions({"one": run}),
+        explore_statistics(five_blocks, {"one": image}),
+        explore_style(five_blocks, image),
+        explore_transfer(five_blocks),
+    ]
+    assert len(explorers) == sum(name.startswith("explore_") for name in widgets.__all__)
+    for page in explorers:
+        for widget in walk(page):
+            if getattr(widget, "description", "") and hasattr(widget, "value"):
+                assert getattr(widget, help_trait(widget)), widget.description

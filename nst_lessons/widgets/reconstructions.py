@@ -30,6 +30,7 @@ def explore_reconstructions(results: Mapping[str, Result], original: Tensor | No
     name = helped(widgets.Dropdown(options=list(results), description="layers"), "which of the runs")
     step = helped(slider("step", steps[name.value], steps[name.value][-1]), "of the run, from its first to its last")
     play = widgets.Play(min=0, max=len(step.options) - 1, value=step.index, interval=400, description="play the run")
+    helped(play, "step by step")
     widgets.link((play, "value"), (step, "index"))
 
     def follow(moved: str) -> None:
@@ -61,4 +62,5 @@ def render_reconstruction(
         f"{', where its stage began' if begin else ''}. The run has ended: {result.stopped}."
     )
     panels = {"the original": original} if original is not None else {}
-    return {f"step {step}": history.snapshots[step]} | panels, paragraph(text, live=True) + loss_curves(history, at=step)
+    words = paragraph(text, live=True) + loss_curves(history, at=step)
+    return {f"step {step}": history.snapshots[step]} | panels, words
