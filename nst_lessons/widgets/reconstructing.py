@@ -51,8 +51,14 @@ def explore_style(backbone: Backbone, painting: Tensor) -> widgets.VBox:
         backbone: gives the features.
         painting: ``(1, 3, H, W)`` in [0, 1].
     """
-    ticks = {layer: widgets.Checkbox(value=True, description=layer, indent=False) for layer in STYLE_LAYERS}
-    weights = {layer: slider("its weight", (0.05, 0.1, 0.2, 0.5, 1.0, 2.0), 0.2) for layer in STYLE_LAYERS}
+    ticks = {
+        layer: helped(widgets.Checkbox(value=True, description=layer, indent=False), "whether it counts")
+        for layer in STYLE_LAYERS
+    }
+    weights = {
+        layer: helped(slider(f"{layer} weight", (0.05, 0.1, 0.2, 0.5, 1.0, 2.0), 0.2), "how much it counts")
+        for layer in STYLE_LAYERS
+    }
     statistic = helped(
         widgets.Dropdown(options=list(STATISTICS), description="statistic"), "what of a layer's features is the style"
     )
