@@ -20,7 +20,7 @@ PANEL = 320  # the side of a picture on the page, in pixels
 CONTROLS = 340  # the width of the column of controls, in pixels
 # ipywidgets takes the outline away that shows where the keyboard is.
 FOCUS = """<style>
-.jupyter-widgets :is(.noUi-handle, input, select, button, summary):focus-visible,
+.jupyter-widgets :is(.noUi-handle, .ui-slider-handle, input, select, button, summary):focus-visible,
 button.jupyter-widgets:focus-visible { outline: 3px solid #0072B2 !important; outline-offset: -1px }
 </style>"""
 SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512)

@@ -16,6 +16,11 @@ from PIL import Image
 pytestmark = pytest.mark.browser
 
 PATIENCE_SECONDS = 120
+# In JupyterLab, and in the classic Notebook.
+CELL, EDITOR, PROMPT = ".jp-Cell, .code_cell", ".cm-content, .CodeMirror", ".jp-InputPrompt, .input_prompt"
+HANDLE = ":is(.noUi-handle, .ui-slider-handle)"  # of ipywidgets 8, and of 7
+OUTPUT = ":is(.jp-OutputArea-output, .output_subarea)"
+TROUBLE = ":is([data-mime-type$='jupyter.error'], [data-mime-type$='jupyter.stderr'], .output_error, .output_stderr)"
 SETUP = """from nst_lessons import load_backbone, load_image, reconstruct_content, sample
 from nst_lessons.widgets import (
     explore_features, explore_preprocessing, explore_recipes, explore_reconstructions, explore_statistics
@@ -74,9 +79,8 @@ class Explorer:
 
     def assert_clean(self) -> None:
         """No cell has an error or a warning, and nothing needs a scroll bar of its own."""
-        for kind in ("error", "stderr"):
-            assert self.page.locator(f'[data-mime-type="application/vnd.jupyter.{kind}"]').count() == 0
-        overflowing = self.page.locator(".jp-OutputArea-output .jupyter-widgets").evaluate_all(
+        assert self.page.locator(TROUBLE).all_inner_texts() == []
+        overflowing = self.page.locator(f"{OUTPUT} .jupyter-widgets").evaluate_all(
             "boxes => boxes.filter(box => box.scrollWidth > box.clientWidth + 1 && box.clientWidth > 0 &&"
             " getComputedStyle(box).overflowX != 'visible').map(box => box.className)"
         )
@@ -85,7 +89,7 @@ class Explorer:
 
 def slider(page: Any, label: str) -> Any:
     """A slider's handle, which keys move."""
-    return page.locator(".widget-inline-hbox", has=page.get_by_text(label, exact=True)).locator(".noUi-handle")
+    return page.locator(".widget-inline-hbox", has=page.get_by_text(label, exact=True)).locator(HANDLE)
 
 
 def options(page: Any, label: str) -> list[str]:
@@ -242,7 +246,7 @@ def test_widths_themes_and_the_keyboard(open_notebook: Callable, tmp_path: Path,
             explorer.assert_clean()
     page.get_by_text("What the controls do").press("Enter")
     assert page.locator(".widget-html li").count() >= 3
-    first = page.locator(".widget-vbox .widget-vbox").locator("select, .noUi-handle, input").first
+    first = page.locator(".widget-vbox .widget-vbox").locator(f"select, {HANDLE}, input").first
     first.focus()
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Tab")

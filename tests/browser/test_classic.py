@@ -1,0 +1,35 @@
+"""The explorers in the classic Notebook with ipywidgets 7, as on Colab: the same tests as in JupyterLab.
+
+The classic Notebook does not tell its kernel of deleted cells.
+"""
+
+import pytest
+from test_exercises import test_a_guess_is_committed_and_revealed, test_a_quick_check_says_at_once_whether_it_is_right
+from test_explorers import (
+    test_features,
+    test_preprocessing,
+    test_recipes,
+    test_reconstructions,
+    test_statistics,
+)
+from test_live_runs import test_content_and_style_live_at_once, test_no_run_outlives_its_cell, test_studio
+
+pytestmark = pytest.mark.browser
+__all__ = [
+    "test_a_guess_is_committed_and_revealed",
+    "test_a_quick_check_says_at_once_whether_it_is_right",
+    "test_content_and_style_live_at_once",
+    "test_features",
+    "test_no_run_outlives_its_cell",
+    "test_preprocessing",
+    "test_recipes",
+    "test_reconstructions",
+    "test_statistics",
+    "test_studio",
+]
+
+
+@pytest.fixture(scope="module")
+def lab(classic):
+    """The server that `open_notebook` uses here."""
+    return classic
