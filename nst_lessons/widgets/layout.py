@@ -97,7 +97,8 @@ def help_list(controls: Iterable[widgets.Widget]) -> list[widgets.HTML]:
     }
     lines = "".join(f"<li><b>{escape(name)}</b>: {escape(text)}</li>" for name, text in texts.items() if text)
     style = "line-height: 1.4; margin: 4px 0; padding-left: 20px"
-    folded = f'<details><summary>What the controls do</summary><ul style="{style}">{lines}</ul></details>'
+    summary = '<summary style="display: list-item">What the controls do</summary>'  # the classic Notebook has block
+    folded = f'<details>{summary}<ul style="{style}">{lines}</ul></details>'
     return [widgets.HTML(folded, layout=widgets.Layout(margin="4px 0 0 0"))] if lines else []
 
 

@@ -1,11 +1,20 @@
 """The explorers in the classic Notebook with ipywidgets 7, as on Colab: the same tests as in JupyterLab.
 
-The classic Notebook does not tell its kernel of deleted cells.
+`tools/colab_twin.py` runs them. The classic Notebook does not tell its kernel of deleted cells.
 """
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from test_exercises import test_a_guess_is_committed_and_revealed, test_a_quick_check_says_at_once_whether_it_is_right
 from test_explorers import (
+    CALLS,
+    SETUP,
+    Explorer,
+    assert_fits,
+    assert_keys_lead,
     test_features,
     test_preprocessing,
     test_recipes,
@@ -30,6 +39,16 @@ __all__ = [
 
 
 @pytest.fixture(scope="module")
-def lab(classic):
+def lab(classic: Any) -> Any:
     """The server that `open_notebook` uses here."""
     return classic
+
+
+@pytest.mark.parametrize("call", CALLS[:2], ids=["slider first", "menu first"])
+def test_widths_and_the_keyboard(open_notebook: Callable, tmp_path: Path, call: str) -> None:
+    page = open_notebook(SETUP, call)
+    explorer = Explorer(page)
+    for width in (1280, 768):
+        assert_fits(explorer, width, tmp_path / f"{width}.png")
+    assert_keys_lead(page)
+    page.screenshot(path=tmp_path / "focus.png")

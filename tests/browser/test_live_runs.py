@@ -244,7 +244,5 @@ print(len(memory), "runs, grew", memory[-1] - memory[2] < 60)"""
 
 def test_soak(open_notebook: Callable) -> None:
     page = open_notebook(SETUP, SOAK, COUNT)
-    page.locator(CELL).nth(1).locator(OUTPUT, has_text="10 runs, grew True").wait_for(
-        timeout=400_000
-    )
+    page.locator(CELL).nth(1).locator(OUTPUT, has_text="10 runs, grew True").wait_for(timeout=400_000)
     page.locator(CELL).nth(2).locator(OUTPUT, has_text="0 runs alive").wait_for()
