@@ -4,7 +4,8 @@ Makes an environment with Colab's Python and the versions that Colab preinstalls
 `google.colab` is imported, as there. In it the lessons' first cell installs the package, from a package index and from
 a wheel beside the notebook, and must change nothing else. Then all tests but the browser's, the graders' and the hub's
 are run, and all lessons with their exercises solved, which proves that the solutions run from top to bottom, too. Where
-Chromium is, the explorers are tried in the classic Notebook, by the environment that runs this. With DIR, the environment is made there unless it exists, and kept; otherwise its several gigabytes last as long as the run.
+Chromium is, it tries the explorers in the classic Notebook, driven from the environment that runs this. With DIR, the
+environment is made there unless it exists, and kept; otherwise its several gigabytes last as long as the run.
 """
 
 import argparse

@@ -44,7 +44,7 @@ def lab(classic: Any) -> Any:
     return classic
 
 
-@pytest.mark.parametrize("call", CALLS[:2], ids=["slider first", "menu first"])
+@pytest.mark.parametrize("call", CALLS[:2], ids=["preprocessing", "features"])
 def test_widths_and_the_keyboard(open_notebook: Callable, tmp_path: Path, call: str) -> None:
     page = open_notebook(SETUP, call)
     explorer = Explorer(page)
