@@ -44,9 +44,8 @@ def lab(classic: Any) -> Any:
     return classic
 
 
-@pytest.mark.parametrize("call", CALLS[:2], ids=["preprocessing", "features"])
-def test_widths_and_the_keyboard(open_notebook: Callable, tmp_path: Path, call: str) -> None:
-    page = open_notebook(SETUP, call)
+def test_widths_and_the_keyboard(open_notebook: Callable, tmp_path: Path) -> None:
+    page = open_notebook(SETUP, CALLS[1])
     explorer = Explorer(page)
     for width in (1280, 768):
         assert_fits(explorer, width, tmp_path / f"{width}.png")
