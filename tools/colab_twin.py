@@ -3,8 +3,9 @@
 Makes an environment with Colab's Python and the versions that Colab preinstalls, without JupyterLab. In its kernels
 `google.colab` is imported, as there. In it the lessons' first cell installs the package, from a package index and from
 a wheel beside the notebook, and must change nothing else. Then all tests but the browser's, the graders' and the hub's
-are run, and all lessons with their exercises solved, which proves that the solutions run from top to bottom, too. With
-DIR, the environment is made there unless it exists, and kept; otherwise its several gigabytes last as long as the run.
+are run, and all lessons with their exercises solved, which proves that the solutions run from top to bottom, too. Where
+Chromium is, it tries the explorers in the classic Notebook, driven from the environment that runs this. With DIR, the
+environment is made there unless it exists, and kept; otherwise its several gigabytes last as long as the run.
 """
 
 import argparse
@@ -125,6 +126,13 @@ def run_tests(twin: Path, *arguments: str | Path) -> bool:
     return subprocess.run(command, cwd=ROOT, env=activated(twin)).returncode == 0
 
 
+def run_browser(twin: Path) -> bool:
+    """Run the tests of the twin's classic Notebook, from this environment, which has Playwright; whether all passed."""
+    command = [sys.executable, "-m", "pytest", "--disable-warnings", "tests/browser/test_classic.py"]
+    env = os.environ | {"CLASSIC": str(twin / "bin" / "python")}
+    return subprocess.run(command, cwd=ROOT, env=env).returncode == 0
+
+
 def run_twin(twin: Path, folder: Path) -> bool:
     """Install the package in the environment in both ways and run everything; whether all passed."""
     pip(twin, "wheel", "--quiet", "--no-deps", "--wheel-dir", folder / "dist", ROOT)
@@ -139,7 +147,9 @@ def run_twin(twin: Path, folder: Path) -> bool:
     for source in SOURCES:
         write(solved_lesson(source), lessons / f"{source.stem}.ipynb")
     tests = run_tests(twin, "tests", "--ignore=tests/browser", "--ignore=tests/grading", "--ignore=tests/hub")
-    return run_tests(twin, "--config-file=pyproject.toml", f"--rootdir={lessons}", "--durations=10", lessons) and tests
+    browser = run_browser(twin)
+    solved = run_tests(twin, "--config-file=pyproject.toml", f"--rootdir={lessons}", "--durations=10", lessons)
+    return tests and browser and solved
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ PANEL = 320  # the side of a picture on the page, in pixels
 CONTROLS = 340  # the width of the column of controls, in pixels
 # ipywidgets takes the outline away that shows where the keyboard is.
 FOCUS = """<style>
-.jupyter-widgets :is(.noUi-handle, input, select, button, summary):focus-visible,
+.jupyter-widgets :is(.noUi-handle, .ui-slider-handle, input, select, button, summary):focus-visible,
 button.jupyter-widgets:focus-visible { outline: 3px solid #0072B2 !important; outline-offset: -1px }
 </style>"""
 SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -98,7 +98,8 @@ def help_list(controls: Iterable[widgets.Widget]) -> list[widgets.HTML]:
     }
     lines = "".join(f"<li><b>{escape(name)}</b>: {escape(text)}</li>" for name, text in texts.items() if text)
     style = "line-height: 1.4; margin: 4px 0; padding-left: 20px"
-    folded = f'<details><summary>What the controls do</summary><ul style="{style}">{lines}</ul></details>'
+    summary = '<summary style="display: list-item">What the controls do</summary>'  # the classic Notebook has block
+    folded = f'<details>{summary}<ul style="{style}">{lines}</ul></details>'
     return [widgets.HTML(folded, layout=widgets.Layout(margin="4px 0 0 0"))] if lines else []
 
 

@@ -169,27 +169,28 @@ class Notebook:
     """What a kernel knows of its notebook: the cell that it runs, and which were deleted.
 
     JupyterLab names the cell in its request, and those that were deleted since the last one. Elsewhere a cell is known
-    by its source.
+    by its source, and the run of a deleted one goes on to its last step.
     """
 
     def __init__(self, shell: Any) -> None:
         self.shell, self.cell = shell, ""
-        self.remember(None)
+        self.remember()
         shell.events.register("pre_run_cell", self.begin)
         shell.events.register("post_run_cell", self.end)
         # A kernel that runs no cell ignores an interrupt. What it is about to restore when this cell is over:
         if hasattr(shell.kernel, "saved_sigint_handler"):
             shell.kernel.saved_sigint_handler = self.interrupt
 
-    def remember(self, source: str | None) -> list[str]:
+    def remember(self) -> list[str]:
         """Keep the name of the cell that is run; the names of those that were deleted."""
-        request = self.shell.get_parent().get("metadata", {}) if hasattr(self.shell, "get_parent") else {}
-        self.cell = request.get("cellId") or source or ""
-        return list(request.get("deletedCells", []))
+        request = self.shell.get_parent() if hasattr(self.shell, "get_parent") else {}
+        names = request.get("metadata", {})
+        self.cell = names.get("cellId") or request.get("content", {}).get("code", "")
+        return list(names.get("deletedCells", []))
 
-    def begin(self, info: Any) -> None:
+    def begin(self, _: object) -> None:
         """Before a cell is run: its run of before, and those of deleted cells, are over."""
-        deleted = self.remember(info.raw_cell)
+        deleted = self.remember()
         stop_runs({self.cell, *deleted} - {""})
 
     def end(self, result: Any) -> None:

@@ -1,4 +1,4 @@
-"""A JupyterLab of the tests' own, and a headless Chromium to look at it with."""
+"""A JupyterLab or classic Notebook of the tests' own, and a headless Chromium to look at it with."""
 
 import json
 import os
@@ -8,10 +8,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -24,7 +24,18 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
 --disable-component-update --disable-sync"""
 PATIENCE_SECONDS = 120
-Lab = tuple[str, str, Path]
+JUPYTERLAB = (sys.executable, "-m", "jupyterlab", *LARGE_UPLOADS)
+
+
+class Lab(NamedTuple):
+    """A running server, and what its front end has where: by default JupyterLab's."""
+
+    address: str
+    token: str
+    folder: Path
+    notebooks: str = "doc/tree"
+    ready: str = "text=(ipykernel) | Idle"
+    run_all: Sequence[str] = ('role=menuitem[name="Run"s]', 'role=menuitem[name="Run All Cells"s]')
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +61,27 @@ def running_chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A JupyterLab on a free port of this machine: its address, its token and its folder."""
+    """A JupyterLab on a free port of this machine."""
     pytest.importorskip("jupyterlab", reason="jupyterlab is not installed")
     with running_lab(tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("lab")) as found:
         yield found
 
 
+@pytest.fixture(scope="module")
+def classic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A classic Notebook of the environment whose Python the variable CLASSIC names."""
+    if "CLASSIC" not in os.environ:
+        pytest.skip("the variable CLASSIC names no Python that has the classic Notebook")
+    uploads = [option.replace("ServerApp", "NotebookApp") for option in LARGE_UPLOADS]
+    command = [os.environ["CLASSIC"], "-m", "notebook", *uploads]
+    with running_lab(tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("lab"), command) as lab:
+        ready = "body:has(.kernel_idle_icon) #widget-submenu"  # ipywidgets adds it when it has loaded
+        yield lab._replace(notebooks="notebooks", ready=ready, run_all=("#celllink", "#run_all_cells"))
+
+
 @contextmanager
-def running_lab(home: Path, folder: Path) -> Iterator[Lab]:
-    """A JupyterLab with its settings in one folder and its notebooks in another, as long as it is wanted."""
+def running_lab(home: Path, folder: Path, command: Sequence[str] = JUPYTERLAB) -> Iterator[Lab]:
+    """A server with its settings in one folder and its notebooks in another, as long as it is wanted."""
     settings = home / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     silent = {"fetchNews": "false", "checkForUpdates": False}
@@ -69,8 +92,7 @@ def running_lab(home: Path, folder: Path) -> Iterator[Lab]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     token, address = secrets.token_hex(16), f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", "--ServerApp.port_retries=0"]
-    command += [f"--port={port}", f"--ServerApp.root_dir={folder}", "--allow-root", *LARGE_UPLOADS]
+    options = ["--no-browser", "--ip=127.0.0.1", f"--port={port}", "--port-retries=0", "--allow-root"]
     environment = os.environ | {
         "JUPYTER_TOKEN": token,
         "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
@@ -80,10 +102,10 @@ def running_lab(home: Path, folder: Path) -> Iterator[Lab]:
         "IPYTHONDIR": str(home / "ipython"),
     }
     with (home / "log").open("w") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        server = subprocess.Popen([*command, *options], cwd=folder, env=environment, stdout=log, stderr=log)
     try:
         wait_for(f"{address}/api?token={token}", server, home / "log")
-        yield address, token, folder
+        yield Lab(address, token, folder)
     finally:
         server.terminate()
         try:
@@ -102,7 +124,7 @@ def wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
                 return
         except (URLError, OSError):
             time.sleep(0.3)
-    pytest.fail(f"JupyterLab did not start:\n{log.read_text()}")
+    pytest.fail(f"Jupyter did not start:\n{log.read_text()}")
 
 
 @pytest.fixture
@@ -123,16 +145,15 @@ def open_notebook(chromium: Any, lab: Lab, request: pytest.FixtureRequest, tmp_p
 
 def run_notebook(page: Any, lab: Lab, name: str, cells: Iterable[str]) -> None:
     """Write a notebook of the given cells, open it in a page, and run all its cells."""
-    address, token, folder = lab
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     notebook.metadata["kernelspec"] = {
         "name": "python3",
         "display_name": "Python 3 (ipykernel)",
         "language": "python",
     }
-    nbformat.write(notebook, folder / name)
+    nbformat.write(notebook, lab.folder / name)
     page.set_default_timeout(1000 * PATIENCE_SECONDS)
-    page.goto(f"{address}/doc/tree/{name}?token={token}")
-    page.get_by_text("(ipykernel) | Idle").wait_for()
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.goto(f"{lab.address}/{lab.notebooks}/{name}?token={lab.token}")
+    page.locator(lab.ready).wait_for(state="attached")
+    for entry in lab.run_all:
+        page.locator(entry).click()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from mistakes import MISTAKES
+from test_explorers import CELL, EDITOR, OUTPUT, TROUBLE
 
 from nst_lessons.editions import read_source, solved_source, student_source
 
@@ -66,25 +67,25 @@ def test_stubs_speak_mistakes_are_named_and_solutions_are_right(
     stubs, wrong, solved = (exercises(lesson, change) for change in (student_source, mistaken, solved_source))
     page = open_notebook(SETUP, *stubs, *one_by_one(wrong, solved), *solved, 'print("the end")')
     page.set_viewport_size({"width": 1360, "height": 9000})  # JupyterLab draws only the cells that are in sight
-    page.locator(".jp-OutputArea-output", has_text="the end").wait_for()
-    text = " ".join(page.locator(".jp-OutputArea-output").all_inner_texts())
+    page.locator(OUTPUT, has_text="the end").wait_for()
+    text = " ".join(page.locator(OUTPUT).all_inner_texts())
     assert text.count(": not attempted yet.") == text.count(": right.") == len(stubs) // 2
     said = [MISTAKES[name][2] for name in re.findall(r"def (\w+)", " ".join(stubs)) if name in MISTAKES]
     assert len(said) == len(stubs) // 2
     for sentence in said:
         assert f": {sentence}" in " ".join(text.split())
-    assert page.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == 0
+    assert page.locator(TROUBLE).all_inner_texts() == []
     page.screenshot(path=tmp_path / "solved.png")
 
 
 def test_mistakes_are_named(open_notebook: Callable, tmp_path: Path) -> None:
     page = open_notebook(SETUP, WRONG, BROKEN, ENDLESS, 'print("the end")')
-    page.locator(".jp-OutputArea-output", has_text="the end").wait_for()
-    text = " ".join(" ".join(page.locator(".jp-OutputArea-output").all_inner_texts()).split())
+    page.locator(OUTPUT, has_text="the end").wait_for()
+    text = " ".join(" ".join(page.locator(OUTPUT).all_inner_texts()).split())
     assert "it is transposed, C x C was asked" in text
     assert "line 2, `rows = features.flaten(2)`, raises AttributeError" in text
     assert "still at work after 1 s; is there a loop that never ends?" in text
-    assert page.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == 0
+    assert page.locator(TROUBLE).all_inner_texts() == []
     page.screenshot(path=tmp_path / "mistakes.png")
 
 
@@ -92,7 +93,7 @@ def test_a_guess_is_committed_and_revealed(open_notebook: Callable, tmp_path: Pa
     page = open_notebook(SETUP, 'guess = predict("Which is larger?", ["left", "right"])', 'guess.reveal("left")')
     page.get_by_text("Your guess: none yet. Measured: left.").wait_for()
     page.get_by_label("right", exact=True).check()
-    page.locator(".jp-Cell").nth(2).locator(".cm-content").click()
+    page.locator(CELL).nth(2).locator(EDITOR).click()
     page.keyboard.press("Shift+Enter")
     page.get_by_text("Your guess: right. Measured: left.").wait_for()
     page.screenshot(path=tmp_path / "revealed.png")
@@ -100,7 +101,7 @@ def test_a_guess_is_committed_and_revealed(open_notebook: Callable, tmp_path: Pa
 
 def test_a_quick_check_says_at_once_whether_it_is_right(open_notebook: Callable, tmp_path: Path) -> None:
     page = open_notebook('from nst_lessons.widgets import quick_check\n\ncheck = quick_check("batch-trap")')
-    output = page.locator(".jp-OutputArea-output")
+    output = page.locator(OUTPUT)
     output.get_by_text("What is wrong with it?").wait_for()  # once: the words for readers without widgets are not shown
     assert "matrix is 128 x 128" not in output.inner_text()
     page.get_by_label("nothing, because a Gram matrix has no positions").check()

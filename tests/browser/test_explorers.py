@@ -16,6 +16,11 @@ from PIL import Image
 pytestmark = pytest.mark.browser
 
 PATIENCE_SECONDS = 120
+# In JupyterLab, and in the classic Notebook.
+CELL, EDITOR, PROMPT = ".jp-Cell, .code_cell", ".cm-content, .CodeMirror", ".jp-InputPrompt, .input_prompt"
+HANDLE = ":is(.noUi-handle, .ui-slider-handle)"  # of ipywidgets 8, and of 7
+OUTPUT = ":is(.jp-OutputArea-output, .output_subarea)"
+TROUBLE = ":is([data-mime-type$='jupyter.error'], [data-mime-type$='jupyter.stderr'], .output_error, .output_stderr)"
 SETUP = """from nst_lessons import load_backbone, load_image, reconstruct_content, sample
 from nst_lessons.widgets import (
     explore_features, explore_preprocessing, explore_recipes, explore_reconstructions, explore_statistics
@@ -74,9 +79,8 @@ class Explorer:
 
     def assert_clean(self) -> None:
         """No cell has an error or a warning, and nothing needs a scroll bar of its own."""
-        for kind in ("error", "stderr"):
-            assert self.page.locator(f'[data-mime-type="application/vnd.jupyter.{kind}"]').count() == 0
-        overflowing = self.page.locator(".jp-OutputArea-output .jupyter-widgets").evaluate_all(
+        assert self.page.locator(TROUBLE).all_inner_texts() == []
+        overflowing = self.page.locator(f"{OUTPUT} .jupyter-widgets").evaluate_all(
             "boxes => boxes.filter(box => box.scrollWidth > box.clientWidth + 1 && box.clientWidth > 0 &&"
             " getComputedStyle(box).overflowX != 'visible').map(box => box.className)"
         )
@@ -85,7 +89,7 @@ class Explorer:
 
 def slider(page: Any, label: str) -> Any:
     """A slider's handle, which keys move."""
-    return page.locator(".widget-inline-hbox", has=page.get_by_text(label, exact=True)).locator(".noUi-handle")
+    return page.locator(".widget-inline-hbox", has=page.get_by_text(label, exact=True)).locator(HANDLE)
 
 
 def options(page: Any, label: str) -> list[str]:
@@ -225,29 +229,43 @@ def test_recipes(open_notebook: Callable) -> None:
 def test_widths_themes_and_the_keyboard(open_notebook: Callable, tmp_path: Path, call: str) -> None:
     page = open_notebook(SETUP, call)
     explorer = Explorer(page)
-    words = page.locator(".widget-html p[aria-live=polite]")
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)
         page.locator(f"body[data-jp-theme-light={str(theme == 'light').lower()}]").wait_for(state="attached")
         for width in (1280, 768):
-            page.set_viewport_size({"width": width, "height": 1300})
-            page.wait_for_timeout(500)
-            page.screenshot(path=tmp_path / f"{theme}{width}.png")
-            dark, light = Image.open(BytesIO(words.screenshot())).convert("L").getextrema()
-            assert light - dark > 150  # the words can be read
-            boxes = [picture.bounding_box() for picture in page.locator("img.jupyter-widgets").all()]
-            assert len({(box["x"], box["y"]) for box in boxes}) == len(boxes)
-            assert boxes[0]["y"] == boxes[1]["y"] and boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
-            assert all(box["x"] + box["width"] <= width for box in boxes)
-            explorer.assert_clean()
-    page.get_by_text("What the controls do").press("Enter")
-    assert page.locator(".widget-html li").count() >= 3
-    first = page.locator(".widget-vbox .widget-vbox").locator("select, .noUi-handle, input").first
-    first.focus()
-    page.keyboard.press("Shift+Tab")
-    page.keyboard.press("Tab")
-    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+            assert_fits(explorer, width, tmp_path / f"{theme}{width}.png")
+    assert_keys_lead(page)
     page.screenshot(path=tmp_path / "focus.png")
+
+
+def assert_fits(explorer: Explorer, width: int, picture: Path) -> None:
+    """In a window of a width the words can be read, and the pictures stand side by side."""
+    page = explorer.page
+    page.set_viewport_size({"width": width, "height": 1300})
+    page.wait_for_timeout(500)
+    page.screenshot(path=picture)
+    words = page.locator(".widget-html p[aria-live=polite]")
+    dark, light = Image.open(BytesIO(words.screenshot())).convert("L").getextrema()
+    assert light - dark > 150
+    boxes = [picture.bounding_box() for picture in page.locator("img.jupyter-widgets").all()]
+    assert len({(box["x"], box["y"]) for box in boxes}) == len(boxes)
+    assert boxes[0]["y"] == boxes[1]["y"] and boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+    assert all(box["x"] + box["width"] <= width for box in boxes)
+    explorer.assert_clean()
+
+
+def assert_keys_lead(page: Any) -> None:
+    """The keyboard opens the help, which has the mark of what can be opened, and one sees where it is."""
+    summary = page.get_by_text("What the controls do")
+    assert summary.evaluate("box => getComputedStyle(box).display") == "list-item"
+    summary.press("Enter")
+    assert page.locator(".widget-html li").count() >= 3
+    first = page.locator(".widget-vbox .widget-vbox").locator(f"select, {HANDLE}, input").first
+    while not first.evaluate("control => control == document.activeElement"):
+        page.keyboard.press("Shift+Tab")
+        focus = "[document.activeElement.className, getComputedStyle(document.activeElement).outlineStyle]"
+        name, outline = page.evaluate(focus)
+        assert outline != "none", name
 
 
 def test_reconstructions(open_notebook: Callable, tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""The explorers in the classic Notebook with ipywidgets 7, as on Colab: the same tests as in JupyterLab.
+
+`tools/colab_twin.py` runs them. The classic Notebook does not tell its kernel of deleted cells.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_exercises import test_a_guess_is_committed_and_revealed, test_a_quick_check_says_at_once_whether_it_is_right
+from test_explorers import (
+    CALLS,
+    SETUP,
+    Explorer,
+    assert_fits,
+    assert_keys_lead,
+    test_features,
+    test_preprocessing,
+    test_recipes,
+    test_reconstructions,
+    test_statistics,
+)
+from test_live_runs import test_content_and_style_live_at_once, test_no_run_outlives_its_cell, test_studio
+
+pytestmark = pytest.mark.browser
+__all__ = [
+    "test_a_guess_is_committed_and_revealed",
+    "test_a_quick_check_says_at_once_whether_it_is_right",
+    "test_content_and_style_live_at_once",
+    "test_features",
+    "test_no_run_outlives_its_cell",
+    "test_preprocessing",
+    "test_recipes",
+    "test_reconstructions",
+    "test_statistics",
+    "test_studio",
+]
+
+
+@pytest.fixture(scope="module")
+def lab(classic: Any) -> Any:
+    """The server that `open_notebook` uses here."""
+    return classic
+
+
+def test_widths_and_the_keyboard(open_notebook: Callable, tmp_path: Path) -> None:
+    page = open_notebook(SETUP, CALLS[1])
+    explorer = Explorer(page)
+    for width in (1280, 768):
+        assert_fits(explorer, width, tmp_path / f"{width}.png")
+    assert_keys_lead(page)
+    page.screenshot(path=tmp_path / "focus.png")
