@@ -47,7 +47,7 @@ def keep_freed_memory() -> bool:
 
     Otherwise every step's activations are given back to the system and asked for again, page by page: on the compact
     network at 256 x 256 pixels, two cores took 32.0 steps a second without it and 42.7 with it (medians of three). The
-    command line and the lessons call it once; `import nst_lessons` alone changes nothing.
+    command line and the lessons call it once; `import nst_lessons` alone does not.
 
     Returns:
         Whether it is so now: not where less than 4 GB are free, and might be missed, nor without glibc.

@@ -3,6 +3,7 @@
 import ctypes
 import math
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -74,3 +75,21 @@ def test_a_run_leaves_the_allocator_alone(mallopt, tiny_backbone, small_image):
 
     reconstruct_content(tiny_backbone, small_image, "relu1_1", steps=2, progress=False)
     assert mallopt == []
+
+
+@pytest.mark.parametrize("chosen", [None, "77"])
+def test_threads_of_two_processes_do_not_wait_at_work_for_each_other(chosen):
+    """Unless somebody has chosen otherwise; and before torch is loaded, which reads it only then."""
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    environment |= {} if chosen is None else {"GOMP_SPINCOUNT": chosen}
+    code = (
+        "import sys, importlib.abc\n"
+        "class Watch(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'torch':\n"
+        "            import os; print(os.environ.get('GOMP_SPINCOUNT'))\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        "import nst_lessons"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [chosen or "1000"]
