@@ -22,7 +22,7 @@ from nst_lessons import load_backbone, load_image, sample
 from nst_lessons.widgets import explore_content, explore_style, explore_transfer
 from nst_lessons.widgets.transfer import Studio
 
-photo, painting = (load_image(sample(name), 128) for name in ("astronaut", "night_swirls"))
+photo, painting = (load_image(sample(name), 256) for name in ("astronaut", "night_swirls"))
 backbone = load_backbone("compact")"""
 COUNT = """for thread in threading.enumerate():
     if thread.name == "live run":
@@ -81,7 +81,7 @@ def test_studio(open_notebook: Callable, tmp_path: Path) -> None:
         page.get_by_label(label, exact=True).select_option(index=2)
         explorer.wait_for_change(pictures=False)
         page.get_by_label(label, exact=True).select_option(index=0)
-    slider(page, "size").press("Home")  # 64 pixels
+    slider(page, "size").press("End")  # a small picture is done before it can be paused
     endless(page)
     explorer.shown = explorer.look()
     button(page, "Start").press("Enter")
@@ -122,7 +122,7 @@ def test_studio(open_notebook: Callable, tmp_path: Path) -> None:
     assert "style_transfer(backbone, photo, [painting, Style(second" in page.get_by_label("in Python").input_value()
     with page.expect_download() as download:
         page.get_by_role("link", name="Save this picture").click()
-    assert load_image(download.value.path()).shape[-1] == 64
+    assert load_image(download.value.path()).shape[-1] == 512
     button(page, "Make an animation").press("Enter")
     with page.expect_download() as download:
         page.get_by_role("link", name="Save the animation").click()
