@@ -105,26 +105,23 @@ def render_statistics(
         statistic: side_by_side(matrix_picture(old[layer], old[layer]) for layer in old),
         f"{statistic}, after the shuffle": side_by_side(matrix_picture(new[layer], old[layer]) for layer in old),
     }
-    changes = {
-        layer: (
-            float(relative_error(after[layer], before[layer]).sqrt()),
-            float(relative_error(new[layer], old[layer]).sqrt()),
-        )
+    changes = "; ".join(
+        f"{layer}: the features change by {change(before[layer], after[layer]):.0%}, "
+        f"the {statistic} by {change(old[layer], new[layer]):.1%}"
         for layer in old
-    }
-    text = f"Shuffled: {shuffle}. " + (
-        "; ".join(
-            f"{layer}: the features change by {features:.0%}, the {statistic} by {statistics:.1%}"
-            for layer, (features, statistics) in changes.items()
-        )
-        or "Tick at least one layer"
     )
+    text = f"Shuffled: {shuffle}. {changes or 'Tick at least one layer'}."
     rows = [
         (layer, f"{before[layer].numel():,}", f"{old[layer].numel():,}", f"channel {strongest[layer]}")
         for layer in before
     ]
     header = ("layer", "features", f"numbers in the {statistic}", "shown above: its strongest")
-    return panels, paragraph(f"{text}.", live=True) + table(header, rows)
+    return panels, paragraph(text, live=True) + table(header, rows)
+
+
+def change(before: Tensor, after: Tensor) -> float:
+    """How far values have moved, relative to what they were."""
+    return float(relative_error(after, before).sqrt())
 
 
 def layer_features(backbone: Backbone, painting: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
