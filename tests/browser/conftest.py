@@ -143,6 +143,18 @@ def open_notebook(chromium: Any, lab: Lab, request: pytest.FixtureRequest, tmp_p
         page.close()
 
 
+@pytest.fixture
+def open_file(chromium: Any, lab: Lab) -> Callable:
+    """Open a notebook of the server's folder in a page, run all its cells, and give the page."""
+
+    def open_and_run(name: str) -> Any:
+        page = chromium.new_page(viewport={"width": 1360, "height": 1000})
+        run_file(page, lab, name)
+        return page
+
+    return open_and_run
+
+
 def run_notebook(page: Any, lab: Lab, name: str, cells: Iterable[str]) -> None:
     """Write a notebook of the given cells, open it in a page, and run all its cells."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
@@ -152,6 +164,11 @@ def run_notebook(page: Any, lab: Lab, name: str, cells: Iterable[str]) -> None:
         "language": "python",
     }
     nbformat.write(notebook, lab.folder / name)
+    run_file(page, lab, name)
+
+
+def run_file(page: Any, lab: Lab, name: str) -> None:
+    """Open a notebook that is there in a page, and run all its cells."""
     page.set_default_timeout(1000 * PATIENCE_SECONDS)
     page.goto(f"{lab.address}/{lab.notebooks}/{name}?token={lab.token}")
     page.locator(lab.ready).wait_for(state="attached")

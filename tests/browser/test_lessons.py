@@ -6,11 +6,13 @@ By default only lesson 1, which takes seconds: nbval runs them all. With `LESSON
 import os
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+
 
 pytestmark = pytest.mark.browser
 
@@ -20,20 +22,15 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
-def test_a_lesson_runs_in_the_browser(chromium: Any, lab: tuple[str, str, Path], tmp_path: Path, lesson: Path) -> None:
+def test_a_lesson_runs_in_the_browser(lab: Any, open_file: Callable, tmp_path: Path, lesson: Path) -> None:
     if lesson != LESSONS[0] and os.environ.get("LESSONS") != "all":
         pytest.skip("takes minutes; LESSONS=all runs it")
-    address, token, folder = lab
-    copy = folder / lesson.name
+    copy = lab.folder / lesson.name
     notebook = nbformat.read(lesson, as_version=4)
     for cell in code_cells(notebook):
         cell.outputs, cell.execution_count = [], None
     nbformat.write(notebook, copy)
-    page = chromium.new_page(viewport={"width": 1360, "height": 1000})
-    page.goto(f"{address}/doc/tree/{lesson.name}?token={token}")
-    page.get_by_text("(ipykernel) | Idle").wait_for()
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page = open_file(lesson.name)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not code_cells(notebook)[-1].outputs:  # it asks questions
         assert time.monotonic() < deadline
