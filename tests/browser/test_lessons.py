@@ -13,7 +13,6 @@ from typing import Any
 import nbformat
 import pytest
 
-
 pytestmark = pytest.mark.browser
 
 LESSONS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
