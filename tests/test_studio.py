@@ -63,6 +63,7 @@ def five_blocks() -> Backbone:
 def at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every step is shown; and no run is left behind."""
     monkeypatch.setattr(live_explorer, "PICTURE_SECONDS", 0)
+    monkeypatch.setattr(live_explorer, "CURVE_SECONDS", 0)
     monkeypatch.setattr(live_explorer, "WORDS_SECONDS", 0)
     yield
     stop_runs()

