@@ -22,7 +22,7 @@ from nst_lessons.widgets.layout import enlarge, fit, frame, help_list, helped, p
 from nst_lessons.widgets.live import LiveRun, notebook
 
 PICTURE = 480  # the side of the live picture on the page, in pixels
-PICTURE_SECONDS = 0.09
+PICTURE_SECONDS = 0.06
 CURVE_SECONDS = 0.25  # the browser takes longer for them than for the picture
 WORDS_SECONDS = 1.0  # a screen reader reads them out
 MOST_FRAMES = 120

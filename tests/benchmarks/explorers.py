@@ -31,10 +31,14 @@ CELL = """from nst_lessons import load_backbone, load_image, sample
 from nst_lessons.widgets import explore_features
 
 explore_features(load_backbone("compact"), load_image(sample("astronaut"), {size}))"""
-LIVE = """from nst_lessons import load_backbone
-from nst_lessons.widgets import explore_transfer
+LIVE = """from nst_lessons import keep_freed_memory, load_backbone, load_image, sample
+from nst_lessons.widgets.transfer import Studio
 
-backbone = load_backbone("compact")"""
+keep_freed_memory()
+backbone = load_backbone("compact")
+for studio in [Studio(backbone) for _ in range({runs})]:
+    studio.steps.value = 500
+    display(studio.explorer.page(load_image(sample("astronaut"), 256), "Press Start."))"""
 COUNT_LOADS = """() => {
     window.counts = new Map()
     document.addEventListener("load", event => {
@@ -72,9 +76,6 @@ def live_rates(page: Any, runs: int, seconds: float) -> list[str]:
     starts = page.locator(".widget-button", has_text="Start")
     words = page.locator(".widget-html p", has_text="Step ")
     for n in range(runs):
-        page.locator(".widget-inline-hbox", has=page.get_by_text("steps", exact=True)).nth(n).locator(
-            ".noUi-handle"
-        ).press("End")
         starts.nth(n).press("Enter")
     page.wait_for_timeout(3000)
     before, shown = [steps_taken(text) for text in words.all_inner_texts()], page.evaluate(COUNT)
@@ -123,8 +124,7 @@ def main() -> None:
             row(*["---"] * 4)
             for runs in (1, 2):
                 page = browser.new_page(viewport={"width": 1360, "height": 1000 * runs})
-                explorers = ", ".join(["explore_transfer(backbone)"] * runs)
-                run_notebook(page, lab, f"live{runs}.ipynb", [LIVE, f"display({explorers})"])
+                run_notebook(page, lab, f"live{runs}.ipynb", [LIVE.format(runs=runs)])
                 page.locator("img.jupyter-widgets").nth(3 * runs - 1).wait_for()
                 page.evaluate(COUNT_LOADS)
                 rates = live_rates(page, runs, 3 if arguments.quick else 10)
