@@ -1,9 +1,9 @@
-"""The compact network beside ImageNet's VGG16, in one picture.
+"""Networks beside ImageNet's VGG16, in one picture.
 
-    PYTHONPATH=tools python tests/benchmarks/beside.py .github/compact.jpg
+    PYTHONPATH=tools python tests/benchmarks/beside.py .github/compact.jpg compact OLDER.safetensors
 
-Above, what `tools/full_network.py` made with VGG16 and the package ships; below, the same with the compact network, in
-about two minutes on two cores.
+In the first row is what `tools/full_network.py` made with VGG16 and the package ships; below, a row a network, the same
+with the compact one, or others by name or path. A row takes about two minutes on two cores.
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ def tile(image: Tensor) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
+    parser.add_argument("networks", nargs="*", default=["compact"])
     args = parser.parse_args()
     keep_freed_memory()
-    above = [load_image(full_network_picture(name)) for name in COLUMNS]
-    with tempfile.TemporaryDirectory() as folder:
-        below = [JOBS[name].make("compact", Path(folder) / name).image for name in COLUMNS]
-    save_image(torch.cat([torch.cat([tile(image) for image in row], 3) for row in (above, below)], 2), args.out)
+    rows = [[load_image(full_network_picture(name)) for name in COLUMNS]]
+    for network in args.networks:
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append([JOBS[name].make(network, Path(folder) / name).image for name in COLUMNS])
+    save_image(torch.cat([torch.cat([tile(image) for image in row], 3) for row in rows], 2), args.out)
 
 
 if __name__ == "__main__":
