@@ -308,7 +308,7 @@ show_matrix(
 #
 # $A^l$ is the Gram matrix of the artwork $a$, $G^l$ that of our image $x$, and $w_l$ is the weight of layer $l$. In code it is one line, because it is the content loss of the statistics: `style_loss(f, t) = content_loss(gram_matrix(f), t)`. Ours is *relative*, $\lVert G^l - A^l \rVert^2 / \lVert A^l \rVert^2$: 0 is a perfect match on any layer of any network, and a weight of 1/5 for each of five layers really is a fifth.
 #
-# Its gradient with respect to the features is just as short. With our $G^l = F^l (F^l)^\top / M_l$, equation 6 reads $\partial \lVert G^l - A^l \rVert^2 / \partial F^l = \frac{4}{M_l} (G^l - A^l) F^l$. Autograd agrees:
+# Its gradient with respect to the features is just as short. With our $G^l = F^l (F^l)^\top / M_l$, equation 6 becomes $\partial \lVert G^l - A^l \rVert^2 / \partial F^l = \frac{4}{M_l} (G^l - A^l) F^l$. Autograd agrees:
 
 # %% tags=["nbval-check-output"]
 with torch.no_grad():
@@ -401,6 +401,9 @@ for name, row in table.items():
 # %%
 nearest.reveal(min(table["woodblock_wave"], key=table["woodblock_wave"].get))
 
+# %% [markdown]
+# **What to see.** The two halves of a painting show different things, and yet the smallest number in each row is on the diagonal: of four left halves, the one from the same painting is nearest, though only just for `woodblock_wave`, whose halves differ most. A number that ignores places tells these styles apart. (The table is not symmetric: each row is measured in units of its own target, and across the diagonal other halves are compared.)
+
 
 # %% [markdown]
 # ### Exercise 4.4: the weighted style loss
@@ -444,8 +447,6 @@ from nst_lessons.exercises import check_style_loss
 check_style_loss(weighted_style_loss)
 
 # %% [markdown]
-# **What to see.** The two halves of a painting show different things, and yet the smallest number in each row is on the diagonal: of four left halves, the one from the same painting is nearest, though only just for `woodblock_wave`, whose halves differ most. A number that ignores places tells these styles apart. (The table is not symmetric, because each row is measured in units of its own target.)
-#
 # ## 4. Reconstructing a style from noise
 #
 # Now we ask for an image with the painting's Gram matrices and nothing else. We start from white noise (seed 0) and follow the gradient. `reconstruct_style` does it in one call; here is its loss function once, so that you see there is nothing else in it. The weights $w_l$ are the paper's, 1/5 for each of five layers (about 10 s):
@@ -480,7 +481,7 @@ show_images(
 #
 # > Difficulty ★★★ (3 of 3) · importance: high · about 15 minutes
 #
-# Search for an image whose Gram matrices at the layers match the painting's: from the start that you are given, with any of PyTorch's optimisers. Return an image in $[0, 1]$. `reconstruct_style` below does the same.
+# Search for an image whose Gram matrices at the layers match the painting's. Begin at the start that you are given, and use any of PyTorch's optimisers. Return an image in $[0, 1]$. `reconstruct_style` below does the same.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -545,7 +546,7 @@ show_images(
 )
 
 # %% [markdown]
-# A closer look, and below it the same experiment with the full VGG16 and ImageNet's weights. We computed those pictures once, at 256 pixels; to make them yourself, run this lesson with `load_backbone("vgg16")`.
+# A closer look, and below it the same experiment with the full VGG16 and ImageNet's weights. We computed those pictures once, at 256 pixels; to make such pictures yourself, run this lesson with `load_backbone("vgg16")`.
 
 # %%
 full = {f"up to {layer}": load_image(full_network_picture(f"style_{layer}")) for layer in layers}
@@ -608,7 +609,7 @@ plot_losses(
 # - What happens with `seed=1`? What stays the same, what does not?
 
 # %% [markdown] tags=["answer"]
-# **Answer.** `relu1_1` alone ends lowest, at 0.00004 (two layers: 0.0005, all five: 0.005), and it is the poorest picture: the fewer layers there are to match, the easier it is. Losses of different sets of layers cannot be compared. `relu5_1` alone gives rings and curls in garish noise of all colours, because nothing holds the palette. Weights that fall with depth change little: the same strokes, stars and tree, in other places. With `seed=1` palette, strokes and kinds of things stay the same, and most stars move; but a dark trunk is on the left again (see *When the arrangement comes back*).
+# **Answer.** `relu1_1` alone ends lowest, at 0.00004 (two layers: 0.0004, all five: 0.005), and it is the poorest picture: the fewer layers there are to match, the easier it is. Losses of different sets of layers cannot be compared. `relu5_1` alone gives rings and curls in garish noise of all colours, because nothing holds the palette. Weights that fall with depth change little: the same strokes, stars and tree, in other places. With `seed=1` palette, strokes and kinds of things stay the same, and most stars move; but a dark trunk is on the left again (see *When the arrangement comes back*).
 
 # %% [markdown]
 # ### Other styles
@@ -661,9 +662,9 @@ for size in (48, 96, 192):
     print(f"{size:3} pixels: {positions:3} positions, {channels * positions:6,} features")
 
 # %% [markdown]
-# **What to see.** The right picture is the painting again, apart from details, although it was made from noise by Gram matrices alone. Its loss is also much lower: at full size, the search had not arrived, and the new arrangement in the middle is partly due to where it stopped.
+# **What to see.** The right picture is the painting again, apart from details, although it was made from noise by Gram matrices alone. Its loss is also much lower: at full size the search had not converged, and the new arrangement in the middle is partly due to where it stopped.
 #
-# Why does this work? At 48 pixels `relu5_1` has 9 positions. Their features are 2,304 numbers, and the Gram matrix of that one layer holds 32,896 conditions on them. Little freedom is left, and what is settled at 48 pixels stays when the image is enlarged. A second hint comes from the edges: every convolution pads its input with zeros (for the image, that is ImageNet's mean grey), so features near an edge differ from those inside, and the Gram matrix counts them. We have not measured which of the two matters more.
+# Why does this work? At 48 pixels `relu5_1` has 9 positions. Their features are 2,304 numbers, and the Gram matrix of that one layer holds 32,896 conditions on them. Little freedom is left, and what is settled at 48 pixels stays when the image is enlarged. A second hint comes from the edges: every convolution pads its input with zeros (for the image, that is ImageNet's mean grey), so features near an edge differ from those inside, and the Gram matrix counts them. We have not measured which of the two matters more; *Try it*, number 2, takes each away.
 #
 # So "style forgets where" holds when there are many more positions than the largest features cover. At 192 pixels `relu5_1` has barely more features than conditions, which may be why a tree, and a sun with most of its rings, came back above. For textures without arrangement, start at full size, and use larger images.
 #

@@ -90,7 +90,7 @@ show_images(
 #
 # $F^l_{ij}$ and $P^l_{ij}$ are the features of $x$ and $p$ at layer $l$, for channel $i$ at position $j$; $G^l$ and $A^l$ are the Gram matrices of $x$ and $a$. The layer has $N_l$ channels and $M_l$ positions.
 #
-# Two deviations from the paper. Our losses are [*relative*](glossary.md#relative-loss) (divided by the size of the target), so that a weight means the same at every layer of every network. And we add the [**total variation**](glossary.md#total-variation) $\gamma\, \mathcal{L}_{tv}$, the mean squared difference of neighbouring pixels, against high-frequency noise (section 5).
+# Two deviations from the paper. Our losses are [*relative*](glossary.md#relative-loss) (divided by the squared size of the target), so that a weight means the same at every layer of every network. And we add the [**total variation**](glossary.md#total-variation) $\gamma\, \mathcal{L}_{tv}$, the mean squared difference of neighbouring pixels, against high-frequency noise (section 5).
 #
 # Everything that does not change is computed once: the photo's features $P^l$ and the painting's Gram matrices $A^l$. The layers are the paper's, with 1/5 of the style each ($w_l$); the other weights are our choice, and the rest of the lesson is about that choice.
 
@@ -173,7 +173,7 @@ for name, term in loss_fn(photo).items():
 # That is the loss at the start, when the image *is* the photo. Before you run the next cell: why is the content term exactly zero?
 
 # %% [markdown] tags=["answer"]
-# **Answer.** The image is the photo, so its features are the target, and every difference is zero. The other two terms are not: the photo has not the painting's style, and it is not smooth.
+# **Answer.** The image is the photo, so its features are the target, and every difference is zero. The other two terms are not: the photo does not have the painting's style, and it is not smooth.
 
 # %% [markdown]
 # `optimize_image` adds the terms up and minimises the sum with L-BFGS, as in lessons 3 and 4; only the pixels change (100 steps, about 5 s):
@@ -302,7 +302,7 @@ check_transfer_loss(my_transfer_loss)
 #
 # > Difficulty ★★☆ (2 of 3) · importance: high · about 15 minutes
 #
-# Start from the photo, minimise the loss of the exercise before for so many steps with an optimiser of your choice, and return an image in $[0, 1]$. You may use `my_transfer_loss`.
+# Start from the photo, minimise the loss of exercise 5.2 in `steps` steps, with an optimiser of your choice, and return an image in $[0, 1]$. You may use `my_transfer_loss`.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -506,6 +506,8 @@ show_images(
 )
 
 # %% [markdown]
+# **What to see.** At 10, the face is nearly the photo's down to `relu4_2`; with `relu5_2`, eyes and mouth are smeared even there. At 0.1, only the first two layers keep both eyes and the mouth. At 0.01 the layer hardly matters: all four pictures are nearly the same.
+#
 # ## 4. Where do we start?
 #
 # So far we started from the photo. The paper starts from white noise, and one can also start from the painting. The loss is the same; only the first image differs. Figure 6 of [the paper](https://openaccess.thecvf.com/content_cvpr_2016/html/Gatys_Image_Style_Transfer_CVPR_2016_paper.html) finds that the start does not matter much. We test it with up to 500 steps for each of three starts, at 160 pixels (about 25 s; seed 0):
@@ -549,7 +551,7 @@ apart = (starts["photo"].image - starts["noise"].image).abs().mean()
 same.reveal("yes" if apart < 0.02 else "no")
 
 # %% [markdown]
-# **What to see.** Compare the curves first: at the end the three sums are close together. And then the pictures, which are not. From the photo, skin and suit keep their place and some of their colours. From the painting, its stars stay where they were, of its tree only a dark patch at the lower left is left, and the person is a figure of swirls. From noise everything has to be found, and the face is not. So in our test the start does matter, more than in figure 6 of the paper: the loss has several [minima](glossary.md#minimum) of about the same depth, and the start decides which of them we reach. (Our network, weights and size are not the paper's.)
+# **What to see.** Compare the curves first: at the end the three sums are close together. And then the pictures, which are not. From the photo, skin and suit keep their place and some of their colours. From the painting, its stars stay where they were, of its tree only a dark patch at the lower left remains, and the person is a figure of swirls. From noise everything has to be found, and the face is not. So in our test the start does matter, more than in figure 6 of the paper: the loss has several [minima](glossary.md#minimum) of about the same depth, and the start decides which of them we reach. (Our network, weights and size are not the paper's.)
 #
 # For a quick, faithful result start from the photo. For variety, or for research (where the start must not give the answer away), start from noise and take more steps.
 
@@ -558,7 +560,7 @@ same.reveal("yes" if apart < 0.02 else "no")
 #
 # $$\mathcal{L}_{tv}(x) = \operatorname{mean}\,(x_{r+1,s} - x_{r,s})^2 + \operatorname{mean}\,(x_{r,s+1} - x_{r,s})^2$$
 #
-# Here $r$ and $s$ are a pixel's row and column, as in lesson 1. Neither content nor style penalises high-frequency noise that pooling averages away. Total variation does. Without it, with what we had above, and with too much of it (two more runs at 256 pixels, about 10 s):
+# Here $r$ and $s$ are a pixel's row and column, as in lesson 1. Neither content nor style penalises high-frequency noise that pooling averages away. Total variation does. Here is the transfer without it, with the weight that we had above, and with too much (two more runs at 256 pixels, about 10 s):
 
 # %%
 others = sweep(lambda tv: style_transfer(backbone, photo, painting, **(settings | {"tv": tv}), steps=100), (0, 200))
@@ -576,7 +578,7 @@ show_images(
 )
 
 # %% [markdown]
-# **What to see.** Without the term, neighbouring pixels disagree more: the total variation is nearly twice as large. You can see it in the enlarged cheek. With too much of it the finest strokes are wiped away and everything softens. As a rule: as little as removes the noise.
+# **What to see.** Without the term, neighbouring pixels disagree more: the total variation is nearly twice as large. You can see it in the enlarged face, as coloured specks on the chin. With too much of it the finest strokes are wiped away and everything softens. As a rule: as little as removes the noise.
 
 # %% [markdown]
 # ## 6. The size of the strokes, and which layers make them
@@ -636,7 +638,7 @@ show_images(
 # %% [markdown]
 # ## 7. One photo, eight styles
 #
-# Every painting that comes with the package, on the same photo, with the same settings (eight runs, about 20 s).
+# Every painting that comes with the package, on the same photo, with the same settings (eight runs, about 20 s):
 
 # %%
 canvas = resize(photo, 192)
@@ -740,7 +742,7 @@ show_images(
 # %% [markdown]
 # ## 10. On to the large network
 #
-# All pictures above, except one row, come from the compact network, which learned to imitate ImageNet's VGG16 and is small enough for any laptop. The paper uses VGG19. It is one argument away:
+# All pictures above, except those of two figures that say so, come from the compact network, which learned to imitate ImageNet's VGG16 and is small enough for any laptop. The paper uses VGG19. It is one argument away:
 #
 # ```python
 # vgg19 = load_backbone("vgg19")  # downloads about 550 MB, once

@@ -172,9 +172,11 @@ display(Markdown("\n".join(lines)))
 
 
 # %% [markdown]
-# **What to see.** The own losses span many powers of ten, because they are in different units: a large one says nothing about its picture.
+# **What to see.** The recipes' own losses span many powers of ten, because they are in different units: a large one says nothing about its picture. (The seconds are those of a machine that had other work as well.)
 #
-# Where the content layer is shallow (`surma`, `keras_prisma` at `block2_conv2`), the face and its edges are kept, from noise (`surma`) as from plain grey (`keras_prisma`). Where it is deep and the start is noise (`bits_to_brains`, `hannover`, `gatys2016`), the face has to be found and comes out dark or patched; the full network's pictures, larger and with more steps, show it clearer. With a deep layer and a grey start (`keras_prisma_2`) it is pale, but whole. `shrimal` starts from the photo, and keeps eyes and smile under its ochre. `bits_to_brains` stops as soon as its loss falls below a threshold, whatever the picture looks like.
+# Where the content layer is shallow (`surma`, `keras_prisma` at `block2_conv2`), the face and its edges are kept, from noise (`surma`) as from plain grey (`keras_prisma`). Where it is deep and the start is noise (`bits_to_brains`, `hannover`, `gatys2016`), the face has to be found and comes out dark or patched; the full network's pictures, larger and with more steps, show it more clearly. With a deep layer and a grey start (`keras_prisma_2`) it is pale, but whole. `shrimal` starts from the photo, and keeps eyes and smile under its ochre. `bits_to_brains` stops as soon as its loss falls below a threshold, whatever the picture looks like.
+#
+# One measure makes numbers comparable, but it is not your eye. Ours looks at `relu4_2`, as `hannover` does: with a nearly black face it has a smaller content loss (0.37) than `surma` (0.91), whose face is clear.
 
 # %% [markdown]
 # ## 2. The same weights, other losses
@@ -190,7 +192,7 @@ display(Markdown("\n".join(lines)))
 #
 # > Difficulty ★★★ (3 of 3) · importance: high · about 15 minutes
 #
-# A style weight was published for one formula of the loss. Which weight gives the same loss with another formula? There are $N$ channels and $M$ positions. `"paper"`: with $F F^\top$, the sum of the squared differences by $4 N^2 M^2$. `"johnson"`: with $F F^\top / (N M)$, the mean of the squared differences. `"udacity"`: with $F F^\top$, the mean of the squared differences, by $N M$. (A mean over a Gram matrix divides by $N^2$.)
+# A style weight was published for one formula of the loss. Which weight gives the same loss with another formula? There are $N$ channels and $M$ positions. `"paper"`: with $F F^\top$, the sum of the squared differences, divided by $4 N^2 M^2$. `"johnson"`: with $F F^\top / (N M)$, the mean of the squared differences. `"udacity"`: with $F F^\top$, the mean of the squared differences, divided by $N M$. (A mean over a Gram matrix divides by $N^2$.)
 #
 # <details><summary>Hint 1</summary>
 #
@@ -257,7 +259,7 @@ display(
 #
 # <details><summary>Hint 3</summary>
 #
-# `(A @ A.T).square().sum() / (4 * N**2 * M**2)` times beta, by half of `photo_features.square().sum()` times alpha.
+# `(A @ A.T).square().sum() / (4 * N**2 * M**2)` times beta, divided by half of `photo_features.square().sum()` times alpha.
 #
 # </details>
 
@@ -279,7 +281,7 @@ from nst_lessons.exercises import check_balance
 check_balance(balance)
 
 # %% [markdown]
-# It is one factor, but a different one at each layer. Set all weights to 1 ($\alpha = \beta = w_l = 1$). Under each [normalisation](glossary.md#normalisation), how much larger is a layer's style loss than the content loss if both are equally wrong? `transfer_settings` converts weights into relative ones, so the answer is their quotient. Its powers of ten:
+# It is one factor, but a different one at each layer. Set all weights to 1 ($\alpha = \beta = w_l = 1$). Under each [normalisation](glossary.md#normalisation), how much larger is a layer's style loss than the content loss if both are equally wrong? `transfer_settings` converts weights into relative ones, so the answer is their quotient. We call it *style by content*, and show its power of ten.
 
 # %% [markdown]
 # **Predict**, and commit yourself before you run on. (Without buttons: `largest.guess = "..."`.)
@@ -329,7 +331,7 @@ show_heat_map(
 )
 
 # %% [markdown]
-# **What to see.** In all rows but one, style by content in the first three blocks lies between a tenth and some hundred, however different the published weights look. Block 5 counts little there unless the losses are relative (`bits_to_brains`), and block 4 counts little in `surma` and the two rows of `keras_prisma`. The other row is `shrimal`, which has practically no content term, but *starts* from the photo. Try that row with `start="noise"`.
+# **What to see.** In all rows but one, style by content in the first three blocks lies between a tenth and a little over a hundred, however different the published weights look. Block 5 counts little there unless the losses are relative (`bits_to_brains`), and block 4 counts little in `surma` and the two rows of `keras_prisma`. The other row is `shrimal`, which has practically no content term, but *starts* from the photo. Try that row with `start="noise"`.
 
 # %% [markdown] tags=["answer"]
 # **Answer.** From noise there is no figure at all, only curls in the painting's colours: the content loss is 1.7 at the end, worse than no features at all. It was the start that had kept the face, not the content term.
@@ -337,7 +339,7 @@ show_heat_map(
 # %% [markdown]
 # ## 3. The same weights, other pixels
 #
-# Caffe's networks take pixels from 0 to 255, minus the mean; torchvision's take them divided by their standard deviation as well. That is a factor of about 58, and it passes right through a network of ReLUs:
+# Caffe's networks take pixels from 0 to 255, minus the mean; torchvision's take them from 0 to 1, minus the mean and divided by the standard deviation. That is a factor of about 58, and (but for the biases) it passes right through a network of ReLUs:
 
 # %% tags=["nbval-check-output"]
 scale = SCALES["caffe"] / SCALES["torchvision"]
@@ -425,7 +427,7 @@ show_images(
 #
 # 1. **More content.** The paper's content loss is a *sum* over positions, its style loss is divided by $M_l^2$. `gatys2016` was made for 512 pixels, we are at 224. Which `alpha` gives back the balance that it has there? Run it with `style_transfer(backbone, photo, painting, recipe="gatys2016", alpha=...)`.
 # 2. **Change the layers**, as `surma` invites you to: `content_layers=["block4_conv2"]`. Weights that you give beside a recipe are in its own units, and converted with the others.
-# 3. **Every iteration.** `keras_prisma` saves the picture after each of its 10 iterations of 20 steps: `snapshots=range(0, 200, 20)`, and `show_images(run.history.snapshots)`.
+# 3. **Every iteration.** `keras_prisma` saves the picture after each of its 10 iterations of 20 steps: `snapshots=range(20, 200, 20)`, and `show_images(run.history.snapshots)`.
 # 4. **Your own row.** `replace(PUBLISHED["keras_prisma"], start="photo", tv=1e-6, tv_power=1.25)` is a recipe; give it as `recipe=`. Which row would you choose?
 # 5. **On paper.** A program has weights 5 and 100 with Gram matrices divided by $N_l M_l$ and means (`johnson`). You rewrite it to divide by $M_l$ only (`authors`). Which weight does a style layer with 512 channels need now?
 
@@ -462,7 +464,7 @@ third_check = quick_check("pixel-scale")
 # ## Further reading
 #
 # - The implementation that many write-ups follow: [Johnson's neural-style 2015](https://github.com/jcjohnson/neural-style)
-# - Layers, weights and normalisations, compared: [Novak and Nikulin 2016](https://arxiv.org/abs/1605.04603)
+# - More layers, other weights and other statistics, compared: [Novak and Nikulin 2016](https://arxiv.org/abs/1605.04603)
 # - Where Gram matrices are unstable, and a remedy: [Risser, Wilmot and Barnes 2017](https://arxiv.org/abs/1701.08893)
 #
 # **Next:** a transfer of your own. `nst-lessons transfer photo.jpg painting.jpg -o picture.png` makes it from the command line, and [lesson 5](05_style_transfer.ipynb) has the explorer.
