@@ -73,8 +73,8 @@ PUBLISHED: dict[str, Recipe] = {
         optimizer="scipy",
         steps=200,
         source="Surma, Style Transfer: Styling Images with Convolutional Neural Networks (2019); gsurma/style_transfer",
-        note="10 iterations of 20 evaluations, here in longer ones. Its start is uniform noise, ours "
-        "normal. Its sums belong to 500 x 500 pixels: on smaller ones style weighs more. It swaps the means of red and "
+        note="Ten calls of L-BFGS-B with 20 evaluations each, which here is restarted less often. Its start is uniform "
+        "noise, ours normal. Its sums belong to 500 x 500 pixels: on smaller ones style weighs more. It swaps the means of red and "
         "blue, which is not copied.",
     ),
     "shrimal": Recipe(
@@ -117,7 +117,7 @@ PUBLISHED: dict[str, Recipe] = {
         steps=1000,
         source="A write-up from Hannover: two weighted terms, random start, an early and a later iteration",
         note="Chosen: everything but the two terms, the VGG and the random start. Weights and losses are those of "
-        "Johnson's neural-style, the program that most people began with.",
+        "Johnson's neural-style (2015).",
     ),
     "keras_prisma": Recipe(
         network="vgg16",
@@ -131,7 +131,7 @@ PUBLISHED: dict[str, Recipe] = {
         optimizer="scipy",
         steps=200,
         source="Katariya, Neural Style Transfer: Prisma-like pictures with Keras (2017)",
-        note="10 iterations of 20 evaluations, here in longer ones. It saves the picture after each: "
+        note="Ten calls of L-BFGS-B with 20 evaluations each, as for surma. It saves the picture after each: "
         "snapshots=range(20, 200, 20).",
     ),
     "gatys2016": Recipe(
