@@ -662,7 +662,7 @@ show_images(
 # **Try it.** Compare the optimisers at `relu4_2`. Give each 300 steps: does the order stay the same?
 
 # %% [markdown] tags=["answer"]
-# **Answer.** No. After 100 steps L-BFGS (0.033) and Adam with 0.05 (0.033) lead, before SciPy (0.044) and Adam with 0.02 (0.058). After 300 steps it is L-BFGS (0.010), Adam with 0.02 (0.012), SciPy (0.014) and Adam with 0.05, which stopped improving at 0.016: a large learning rate is quick at first, and in the way later. The pictures differ less than the losses.
+# **Answer.** No. After 100 steps L-BFGS (0.033) and Adam with 0.05 (0.033) lead, before SciPy (0.044) and Adam with 0.02 (0.058). After 300 steps it is L-BFGS (0.010), Adam with 0.02 (0.012), SciPy (0.014) and Adam with 0.05, which stopped improving at about 0.017: a large learning rate is quick at first, and in the way later. The pictures differ less than the losses.
 
 # %% [markdown]
 # ## Try it
