@@ -15,7 +15,7 @@
 # ---
 
 # %% [markdown]
-# # Lesson 1: What the network is given
+# # Lesson 1: what the network is given
 #
 # A network learns from pictures that were all resized, scaled and shifted in the same way before it saw them. Give it a
 # picture that was prepared in another way, and nothing breaks: no error, no warning, only features that mean something else.
@@ -30,10 +30,11 @@
 # - **Network:** the compact one, described below, because it comes with the package and runs on any laptop.
 #
 # Every question has an answer: `nst-lessons lab --solutions` opens the lessons with answers and solved exercises.
+#
 # ## The network of this course
 #
-# The papers used [VGG](glossary.md#vgg), a network of Oxford's Visual Geometry Group that was trained to name the things in a million photos
-# from [ImageNet](glossary.md#imagenet) ([Simonyan and Zisserman 2015](https://arxiv.org/abs/1409.1556)). By default the lessons use a **compact
+# The papers used [VGG](glossary.md#vgg), a network of Oxford's Visual Geometry Group that was trained to name what is in
+# more than a million photos from [ImageNet](glossary.md#imagenet) ([Simonyan and Zisserman 2015](https://arxiv.org/abs/1409.1556)). By default the lessons use a **compact
 # network** that comes with this package:
 #
 # - **What it is:** the thirteen convolutions of VGG16, under the same names, with fewer channels and about a quarter of the
@@ -47,7 +48,7 @@
 #
 # ## Symbols
 #
-# All lessons write the papers' symbols:
+# All lessons write the papers' symbols, and our own ($z$, $\gamma$) where the papers have none:
 #
 # | symbol | what it is | in the code |
 # |---|---|---|
@@ -130,8 +131,8 @@ show_images(
 # all the pixels that fall into the new one: [**antialiasing**](glossary.md#antialiasing).
 #
 # A pattern of rings shows the difference. From the centre outwards they become finer, and beyond a certain radius they
-# are too fine for the small picture: two of its pixels for each ring is the least that can be drawn (Nyquist and
-# Shannon). What should be there instead is even grey.
+# are too fine for the small picture: each ring needs at least two of its pixels (Nyquist and
+# [Shannon 1949](https://doi.org/10.1109/JRPROC.1949.232969)). What should be there instead is even grey.
 
 # %%
 rows, columns = torch.meshgrid(torch.linspace(-1, 1, 256), torch.linspace(-1, 1, 256), indexing="ij")
@@ -152,11 +153,12 @@ show_images(
 
 # %% [markdown]
 # On a photo it is harder to see, but it can be measured. [**Total variation**](glossary.md#total-variation) is the mean squared difference of neighbouring
-# pixels (here of rows $r$ and columns $s$; [Mahendran and Vedaldi 2015](https://arxiv.org/abs/1412.0035)),
+# pixels ([Mahendran and Vedaldi 2015](https://arxiv.org/abs/1412.0035)). With colours $c$, rows $r$ and columns $s$, and
+# $n_\downarrow$ and $n_\rightarrow$ terms in the two sums, it is
 #
-# $$\mathcal{L}_{tv}(x) = \frac{1}{n_\downarrow} \sum_{r,s} (x_{r+1,s} - x_{r,s})^2 + \frac{1}{n_\rightarrow} \sum_{r,s} (x_{r,s+1} - x_{r,s})^2 ,$$
+# $$\mathcal{L}_{tv}(x) = \frac{1}{n_\downarrow} \sum_{c,r,s} (x_{c,r+1,s} - x_{c,r,s})^2 + \frac{1}{n_\rightarrow} \sum_{c,r,s} (x_{c,r,s+1} - x_{c,r,s})^2 ,$$
 #
-# and false detail raises it. (You will meet it again in lesson 5, as a term of the loss.)
+# and false detail raises it. (You will meet it again in lessons 3 and 5, as a term of the loss.)
 
 # %% [markdown]
 # ### Exercise 1.1: total variation
@@ -252,10 +254,10 @@ widths.reveal(max(changes, key=lambda name: changes[name]["relu1_1"]))
 # ## 3. Two conventions
 #
 # Networks learn best when their inputs are [centred around zero](glossary.md#normalisation)
-# ([LeCun et al. 1998](http://yann.lecun.com/exdb/publis/pdf/lecun-98b.pdf)). There are two published ways to get from an
-# image $x$ to such an input, which we call $z$, and each network works only with the one it was trained with.
+# ([LeCun et al. 1998](http://yann.lecun.com/exdb/publis/pdf/lecun-98b.pdf)). VGG networks use one of two conventions to get
+# from an image $x$ to such an input, which we call $z$, and each network works only with the one it was trained with.
 #
-# **torchvision** ([all its ImageNet networks](https://pytorch.org/vision/stable/models.html)): for each colour
+# **torchvision** ([nearly all of its ImageNet networks](https://pytorch.org/vision/stable/models.html)): for each colour
 # $c$, subtract the mean of the ImageNet photos and divide by the standard deviation,
 #
 # $$z_c = \frac{x_c - \mu_c}{\sigma_c}, \qquad \mu = (0.485, 0.456, 0.406), \quad \sigma = (0.229, 0.224, 0.225) .$$
@@ -393,7 +395,7 @@ plot_lines(
 #
 # > Difficulty ★☆☆ (1 of 3) · importance: medium · about 4 minutes
 #
-# Write the inverse of exercise 2: from a network's input $z$ back to the image. What lies outside 0 to 1 is to stay there; do not clamp.
+# Write the inverse of exercise 1.2: from a network's input $z$ back to the image. What lies outside 0 to 1 is to stay there; do not clamp.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -502,11 +504,11 @@ print("larger than 300 at every layer, from 0 to 255:", min(errors["0 to 255"].v
 # **What to see.**
 #
 # - **A mistake that you hardly see is not a small one.** With the means swapped, the picture is only tinted by
-#   $0.485 - 0.406 \approx 0.08$, yet the features move by 0.40 at the first layer and still by 0.25 at the last.
+#   $0.485 - 0.406 \approx 0.08$, yet the features move by 0.40 at the first layer and still by 0.25 at the last of the five.
 #   A constant tint is something that all positions report at once.
 # - **Scale passes straight through.** From 0 to 255, features are hundreds of times too large at *every* layer:
-#   convolutions and ReLUs are linear in the scale, up to the biases. A content loss squares such a factor, and
-#   a style loss takes it to the fourth power. For the same reason weights for the loss terms must not be copied between
+#   convolutions and ReLUs are linear in the scale, up to the biases. The paper's content loss squares such a
+#   factor, and its style loss takes it to the fourth power. For the same reason weights for the loss terms must not be copied between
 #   the two conventions.
 # - **Swapped channels** hurt the first layer most, some of whose filters measure a colour (lesson 2). Shapes, which deeper
 #   layers respond to as well, are still there.
@@ -555,7 +557,8 @@ for source in (b"this is not an image", Image.new("RGB", (1, 1)), 255 * photo):
 #
 # Choose a size, a convention and a mistake, and see what the network takes the photo for. The bars are the relative
 # changes of the features, the curves say which values each channel of the input has. (The controls need a running
-# kernel. The figures below show one setting, for those who read this page elsewhere.)
+# kernel. For those who read this page elsewhere, the figures below show the pictures of one setting and the curves of
+# another.)
 
 # %%
 explore_preprocessing(photo, backbone)

@@ -15,9 +15,9 @@
 # ---
 
 # %% [markdown]
-# # Lesson 2: What the network sees
+# # Lesson 2: what the network sees
 #
-# A style transfer never looks at pixels. It looks at **features**, the numbers inside a network, and calls
+# A style transfer does not compare pixels. It compares **features**, the numbers inside a network, and calls
 # some of them the *content* and statistics of others the *style*. So before we use features, let us look at them. Ours come
 # from the compact network that lesson 1 introduced: it imitates ImageNet's VGG16, which was trained to tell a thousand
 # kinds of things apart.
@@ -28,7 +28,7 @@
 #   channels that tell something; say which layer notices which change; make the image that excites a channel most.
 # - **You need** [lesson 1](01_preprocessing.ipynb), and convolution, gradient and optimiser from the
 #   [refresher](refresher.md).
-# - **Time:** 35 minutes to read, 40 for the exercises; it computes for about two minutes on two CPU cores.
+# - **Time:** 35 minutes to read, 40 for the exercises; it computes for about a minute on two CPU cores.
 # - **Network:** the compact one, in float32 so that our hand calculation matches; pictures by the full VGG16 show what it
 #   imitates.
 
@@ -123,7 +123,8 @@ show_filters(
 # is the same before the ReLU.
 #
 # On the way down the maps become smaller and more numerous, and each value sees more of the photo. Its [**receptive
-# field**](glossary.md#receptive-field) grows with every layer of window size $k_l$ by as many pixels as a step of that layer's input spans
+# field**](glossary.md#receptive-field), $r_l$ pixels wide, grows layer by layer: a window of size $k_l$ reaches over $k_l - 1$ steps of the
+# layer's input, and each step spans $s_{l-1}$ pixels of the photo
 # ([Araujo, Norris and Sim 2019](https://distill.pub/2019/computing-receptive-fields/)):
 #
 # $$r_l = r_{l-1} + (k_l - 1) \, s_{l-1}, \qquad s_l = s_{l-1} \cdot \text{(2 after pooling, else 1)}, \qquad r_0 = s_0 = 1 .$$
@@ -235,7 +236,7 @@ for layer, maps in features.items():
 # %% [markdown]
 # ## 3. The most selective channels
 #
-# Of a hundred channels and more, which tell us most? Not those with the largest mean: they are active nearly
+# A layer has up to 320 channels. Which of them tell us most? Not those with the largest mean: they are active nearly
 # everywhere, and tell us little more than how bright the picture is. A channel tells us more if it is nearly always
 # silent, and responds strongly to something special. [`selective_channels`](glossary.md#selective-channel) sorts by that, the peak divided by the mean,
 # here over four photos at once. Each chosen channel is then shown on the photo on which it peaks.
@@ -319,7 +320,8 @@ show_images(
 # - `relu3_2`: small patterns: the badge, folds, the edge of the helmet. The last channel is an artefact: it is brightest
 #   along the picture's border, where the network sees the zeros that [pad it](glossary.md#padding).
 # - `relu4_2` and `relu5_2`: parts of things. A face and a badge, towers, the cat's eyes (twice); the coffee and the
-#   spoon, a sleeve, the cat's muzzle, and the face again, with badge and flag. The spots are larger and softer: the last layers know less about *where exactly*.
+#   spoon, a sleeve, the cat's muzzle, and the face again, with badge and flag. The spots are larger and softer: the last
+#   layers know less about *where exactly*.
 #
 # How often is a channel active at all?
 
@@ -472,7 +474,7 @@ print(f"share of the image's values that are 0 or 1: {extreme.float().mean():.1f
 #
 # > Difficulty ★★☆ (2 of 3) · importance: high · about 12 minutes
 #
-# Compute the gradient of a channel's mean, $\partial \bigl( \frac{1}{M_l} \sum_j F^l_{ij} \bigr) / \partial x$, for the image alone. Leave the image as it came, and the network, too: whether it is frozen or not, its weights must neither get a gradient nor be frozen by you.
+# Compute the gradient of a channel's mean, $\partial \bigl( \frac{1}{M_l} \sum_j F^l_{ij} \bigr) / \partial x$, for the image alone. Leave the image as it is, and the network, too: whether it is frozen or not, its weights must neither get a gradient nor be frozen by you.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -514,11 +516,11 @@ check_image_gradient(image_gradient)
 #
 # > Difficulty ★☆☆ (1 of 3) · importance: high · about 6 minutes
 #
-# Make one step uphill, of a length that does not depend on how steep it is: $x + \eta \, g / \lVert g \rVert$, where $g$ is the gradient of exercise 3, $\eta$ is `step_size`, and $\lVert g \rVert$ is the root of the sum of all squares of $g$. Return a new image, not clamped.
+# Make one step uphill, of a length that does not depend on how steep it is: $x + \eta \, g / \lVert g \rVert$, where $g$ is the gradient of exercise 2.3, $\eta$ is `step_size`, and $\lVert g \rVert$ is the root of the sum of all squares of $g$. Return a new image, not clamped.
 #
 # <details><summary>Hint 1</summary>
 #
-# You have the gradient from exercise 3. What has a length of 1, and points the same way?
+# You have the gradient from exercise 2.3. What has a length of 1, and points the same way?
 #
 # </details>
 #
@@ -598,18 +600,18 @@ show_images(
 
 # %% [markdown]
 # **What to see.** Ridges; then grains, dots and weaves; then crescents, crosshatching and pebbles; then scales, fans
-# and eyes; and in the last row folds and round bodies, parts of larger things. From `conv2_2` on, patterns grow
+# and eyes; and in the last row folds, a loose weave and round bodies. From `conv2_2` on, patterns grow
 # larger and more varied: each layer builds its own from those of the layer before. Compare with the highlights: of the
 # two channels that responded to the cat's eyes, one (60) draws eyes and the other (36) fans; the one that responded to its
 # muzzle draws bristly folds. Not every picture is so clear: why another channel responds to coffee in a cup cannot be seen
 # here.
 #
-# When lesson 4 reconstructs a style from the first layer only, and then from more and more, these are the patterns that
-# it has at its disposal.
+# When lesson 4 reconstructs a style from the first layer only, and then from more and more, it builds the texture from
+# patterns like these.
 #
 # The compact network imitates the full VGG16 with fewer channels and some error, most of it in the deep layers. Here is
-# what channels of the full network look for, computed by us with the full network (VGG16, ImageNet's weights). Its
-# channels are others, the most selective ones on the astronaut alone, and each had 200 steps. To make such pictures
+# what channels of the full network look for, computed by us with the full network (VGG16, ImageNet's weights). These
+# are other channels, the most selective ones on the astronaut alone, and each had 200 steps. To make such pictures
 # yourself, run this lesson with `load_backbone("vgg16")`.
 
 # %%
@@ -677,7 +679,7 @@ show_images(
 # %% [markdown]
 # ## Try it
 #
-# 1. Take a photo of your own, `load_image("my_photo.jpg", size=256)`. Can you find a channel that likes skin, sky, or
+# 1. Take a photo of your own, `load_image("my_photo.jpg", size=256)`. Can you find a channel that responds to skin, sky, or
 #    writing? The explorer is the quickest way.
 # 2. Shift by 16 pixels instead of 4, which every layer minds more. Then shift the features of the unchanged photo along,
 #    with `roll`, by 16 divided by the layer's stride, and compare again. What is left of the change, and where?
@@ -705,7 +707,7 @@ show_images(
 #    along, 0.24 and 0.45 are left. All of that is near the edges, where the roll has put what came in from the other
 #    side, and where the zeros of the padding now lie beside something else. Far enough from them the features are the
 #    same: were it not for the padding, a network of convolutions would not know where it is.
-# 3. The mean activation of `conv4_2` falls from -0.8 to -92, twice as far as it rose (45). There are no rings: the
+# 3. The channel's mean activation falls from -0.8 to -92, twice as far as it rose (45). There are no rings: the
 #    picture is a weave of upright and level bars. After the ReLU all of this would be zero.
 # 4. With the hint's 200 steps the two means reach 16 and 10; alone, each channel reaches 21 and 16. Channel 7
 #    alone gives dots of many colours, channel 9 yellow bands on blue; together they give rows of blue dots on yellow.

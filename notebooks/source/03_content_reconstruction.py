@@ -93,19 +93,19 @@ show_images(
 #
 # <details><summary>Hint 1</summary>
 #
-# |x|^2 is a sum of squares: how many numbers are left of (1, C, H, W) after it?
+# $\lVert F - P \rVert^2$ is a sum of squares. The difference has the shape `(1, C, H, W)`: over how many of these axes is it summed?
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# Square each difference first, then add all of them up. P gets the same treatment.
+# Square each difference first, then add all of them up. Then do the same with $P$.
 #
 # </details>
 #
 # <details><summary>Hint 3</summary>
 #
-# `((F - P) ** 2).sum()` is the upper half. The lower half is the same with P in place of F - P.
+# `((F - P) ** 2).sum()` is the upper half. The lower half is the same with `P` in place of `F - P`.
 #
 # </details>
 
@@ -164,7 +164,7 @@ show_images(
 #
 # > Difficulty ★★☆ (2 of 3) · importance: high · about 10 minutes
 #
-# Move the image [one step downhill](glossary.md#gradient-descent): $x - \eta \, \partial L / \partial x$, clamped to $[0, 1]$. `loss_fn(image)` gives the loss, a scalar; return the new image, and the loss before the step as a float. The image that you are given stays as it is.
+# Move the image [one step downhill](glossary.md#gradient-descent): $x - \eta \, \partial \mathcal{L} / \partial x$, clamped to $[0, 1]$, where $\eta$ is `learning_rate`. `loss_fn(image)` gives the loss $\mathcal{L}$, a scalar; return the new image, and the loss before the step as a float. The image that you are given stays as it is.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -174,13 +174,13 @@ show_images(
 #
 # <details><summary>Hint 2</summary>
 #
-# Work on `x = image.clone().requires_grad_()`, compute the loss of x, and ask for the gradient of x.
+# Work on `x = image.clone().requires_grad_()`, compute the loss of `x`, and ask for its gradient with respect to `x`.
 #
 # </details>
 #
 # <details><summary>Hint 3</summary>
 #
-# `(gradient,) = torch.autograd.grad(loss, x)`; then step from `image`, not from x, clamp, and return the loss with `.item()`.
+# `(gradient,) = torch.autograd.grad(loss, x)`; then step from `image`, not from `x`, clamp, and return the loss with `.item()`.
 #
 # </details>
 
@@ -288,7 +288,7 @@ check_gradient_to_the_image(loss_and_gradient)
 #
 # <details><summary>Hint 1</summary>
 #
-# It is the loop of section 1 as a function. What there was `noise`, `photo` and `60`?
+# It is the loop of section 1 as a function. Which arguments take the place of `noise`, `photo`, `"relu1_2"` and `60`?
 #
 # </details>
 #
@@ -335,7 +335,7 @@ check_reconstruction(reconstruct)
 # `reconstruct_content` is the loop above with three additions:
 #
 # - a better [optimiser](glossary.md#optimiser), [L-BFGS](glossary.md#l-bfgs) (section 5);
-# - a second term in the loss, the **total variation**: the mean squared difference of neighbouring pixels ([Mahendran and Vedaldi 2015](https://arxiv.org/abs/1412.0035)). Pooling averages over neighbouring pixels, so noise that cancels in the average does not change deep features, and nothing else would remove it;
+# - a second term in the loss, the **total variation**: the mean squared difference of neighbouring pixels ([Mahendran and Vedaldi 2015](https://arxiv.org/abs/1412.0035)). Pooling averages over neighbouring positions, so noise that cancels in the average hardly changes deep features, and nothing else in the loss removes it;
 # - [`octaves=3`](glossary.md#octave), **small first**: it reconstructs the photo at 48 pixels, enlarges the result as the start at 96, and that as the start at 192. Below we look at what this is good for.
 #
 # One layer of each block, from white noise ([seed](glossary.md#seed) 0), as in figure 1 of [the paper](https://openaccess.thecvf.com/content_cvpr_2016/html/Gatys_Image_Style_Transfer_CVPR_2016_paper.html) (about 35 s):
@@ -356,7 +356,7 @@ show_images(
 )
 
 # %% [markdown]
-# The compact network imitates a larger one (lesson 1), and its deep layers are narrower. So here is the same experiment with the network that it imitates, the full VGG16 with ImageNet's weights. We computed these pictures once, at 256 pixels; to make them yourself, run this lesson with `load_backbone("vgg16")`.
+# The compact network imitates a larger one (lesson 1), with fewer channels in every layer. So here is the same experiment with the network that it imitates, the full VGG16 with ImageNet's weights. We computed these pictures once, at 256 pixels; to make them yourself, run this lesson with `load_backbone("vgg16")`.
 
 # %%
 full = {layer: load_image(full_network_picture(f"content_{layer}")) for layer in layers}
@@ -372,13 +372,13 @@ show_images(
 )
 
 # %% [markdown]
-# **What to see.** From `relu1_2` to `relu3_2` both networks give the photo back; you have to enlarge it to find differences. At `relu4_2` everything is in its place with its colours, but details have changed: the compact network smears the eyes and leaves coloured fringes along edges, the full network draws a whole face with a slightly different smile. At `relu5_2` you still recognise an astronaut in an orange suit, the helmet and the shuttle, at about the right places. The face falls apart, and the plain wall fills with patterns.
+# **What to see.** From `relu1_2` to `relu3_2` both networks give the photo back; you have to enlarge the pictures to find differences. At `relu4_2` everything is in its place with its colours, but details have changed: the compact network smears the eyes and leaves coloured fringes along edges, the full network draws a whole face with a slightly different smile. At `relu5_2` you still recognise an astronaut in an orange suit, the helmet and the shuttle, at about the right places. The face falls apart, and the plain wall fills with patterns.
 #
 # The **losses are small**, even at `relu5_2`: to its layer, each of these images is nearly the same as the photo. Where it differs from the photo, the layer does not register it.
 #
 # ### In numbers
 #
-# Two usual measures of how close an image is to another. [**PSNR**](glossary.md#psnr), the peak signal-to-noise ratio, counts every pixel's error, in decibels: 20 dB is an error (root mean square) of a tenth of the range from black to white, 40 dB of a hundredth. [**SSIM**](glossary.md#ssim), structural similarity ([Wang et al. 2004](https://doi.org/10.1109/TIP.2003.819861)), compares local brightness, contrast and structure: 1 is identical, 0 unrelated.
+# Two measures are usual for how close an image is to another. [**PSNR**](glossary.md#psnr), the peak signal-to-noise ratio, counts every pixel's error, in decibels: 20 dB is an error (root mean square) of a tenth of the range from black to white, 40 dB of a hundredth. [**SSIM**](glossary.md#ssim), structural similarity ([Wang et al. 2004](https://doi.org/10.1109/TIP.2003.819861)), compares local brightness, contrast and structure: 1 is identical, 0 unrelated.
 
 # %% [markdown]
 # **Predict**, and commit yourself before you run on. (Without buttons: `half.guess = "..."`.)
@@ -459,7 +459,11 @@ show_images(
 )
 
 # %% [markdown]
-# **What to see.** The layer is the same, and yet the pictures differ: started at full size, the helmet is greyish at `relu4_2` and the suit striped at `relu5_2`; small first, the helmet is darker and the suit more evenly orange, and at `relu4_2` the loss is lower. So part of what is wrong on the left is not what the layer discarded: **the search had not arrived.** A large surface of the wrong colour changes the features only a little, and pixel by pixel that takes many steps. At 48 pixels the same surface is a few pixels wide. Details are another matter: look at the face at `relu4_2`, where small first is not better.
+# **What to see.** The layer is the same, and yet the pictures differ: started at full size, the helmet is greyish at `relu4_2` and the suit striped at `relu5_2`; small first, the helmet is darker at `relu4_2` and the suit more evenly orange at `relu5_2`.
+#
+# At `relu4_2` small first also has the lower loss. So part of what is wrong on the left is not what the layer discarded: **the search had not arrived.** A large surface of the wrong colour changes the features only a little, and pixel by pixel that takes many steps. At 48 pixels the same surface is a few pixels wide. Details are another matter: look at the face at `relu4_2`, where small first is not better.
+#
+# At `relu5_2` the two losses are nearly equal. To this layer both pictures are nearly the same as the photo, and the way there decides which of them is found.
 #
 # When you read "this is what layer 4 sees", ask how the picture was made.
 #
@@ -471,7 +475,7 @@ show_images(
 explore_reconstructions(direct, photo)
 
 # %% [markdown]
-# Or start a run of your own, and change the layer or the total variation while it runs: they count from the next step. Afterwards you can go back to any step, compare it with the photo, and take the run away as a picture, an animation or a few lines of Python. (In a live notebook both explorers are above and below this text; where a page only shows the notebook, look at the figure.)
+# Or start a run of your own, and change the layer or the total variation while it runs: they count from the next step. Afterwards you can go back to any step, compare it with the photo, and take the run away as a picture, an animation or a few lines of Python. (In a live notebook one explorer is above this text and the other below it; where a page only shows the notebook, look at the figure.)
 
 # %%
 explore_content(backbone, photo)
@@ -495,7 +499,8 @@ show_images(
 # %% [markdown]
 # **What to see.** Outlines come first, within ten steps. Surfaces and their colours follow more slowly: at step 40 the suit is orange from `relu2_2`, while from `relu4_2` surfaces are still full of patterns. (A run may end before its last step, when the loss no longer falls.)
 #
-# **Try it** with the player above.
+# **Try it** with the player at the beginning of this section.
+#
 # - At which step do you first recognise the photo from `relu4_2`? From `relu2_2`?
 # - Between step 100 and the end, what still changes, and what never comes?
 
@@ -657,7 +662,7 @@ show_images(
 # **Try it.** Compare the optimisers at `relu4_2`. Give each 300 steps: does the order stay the same?
 
 # %% [markdown] tags=["answer"]
-# **Answer.** No. After 100 steps L-BFGS (0.033) and Adam with 0.05 (0.033) lead, before SciPy (0.044) and Adam with 0.02 (0.058). After 300 steps it is L-BFGS (0.010), Adam with 0.02 (0.012), SciPy (0.014) and Adam with 0.05, which stopped improving at 0.016: a large learning rate is quick at first, and in the way later. The pictures differ less than the losses.
+# **Answer.** No. After 100 steps L-BFGS (0.033) and Adam with 0.05 (0.033) lead, before SciPy (0.044) and Adam with 0.02 (0.058). After 300 steps it is L-BFGS (0.010), Adam with 0.02 (0.012), SciPy (0.014) and Adam with 0.05, which stopped improving at about 0.017: a large learning rate is quick at first, and in the way later. The pictures differ less than the losses.
 
 # %% [markdown]
 # ## Try it
@@ -671,7 +676,7 @@ show_images(
 # **Answer.**
 #
 # 1. Not here: SSIM is 0.47 from `conv4_2` and 0.48 from `relu4_2`, and the pictures are alike, smeared eyes and coloured fringes included. What is missing has been lost in the layers before.
-# 2. With 200 steps: at `tv=1.0` the content loss is 0.003 and SSIM 0.55. At 0 the picture is harsh, with dark and light wrinkles on the face and the wall, and its total variation is larger than the photo's (0.023 against 0.016); the content loss is not even lower (0.005), because the search has less to guide it. At 10 the loss is 0.016, and the picture is soft.
+# 2. With 200 steps: at `tv=1.0`, as in section 2, the content loss is 0.003 and SSIM 0.56. At 0 the picture is harsh, with dark and light wrinkles on the face and the wall, and its total variation is larger than the photo's (0.023 against 0.016); the content loss is not even lower (0.005), because the search has less to guide it. At 10 the loss is 0.016, and the picture is soft.
 # 3. With 200 steps: from `relu2_2` nothing (SSIM 0.95). From `relu4_2` no cup, but a wall that is browner than the photo's on the right. From `relu5_2` much: a light round shape, the cup's, is still behind the head, and the red and brown of saucer and table are around it.
 # 4. `relu1_2`: the picture is the photo (PSNR 32 dB, where `relu5_2` alone reaches 10). An image that satisfies `relu1_2` satisfies `relu5_2` almost by itself, because deep features are computed from shallow ones; the reverse does not hold.
 
@@ -694,7 +699,7 @@ third_check = quick_check("small-first")
 # - **Content loss** is the squared distance of features; its gradient at the layer is their difference.
 # - **Shallow layers** give the photo back nearly perfectly; **deep layers** keep what is roughly where, and discard fine texture and the exact place of lines first.
 # - A small loss does not mean a similar picture. It means that *this layer* can hardly tell them apart.
-# - A reconstruction also shows the search: a better start, small first, can matter more than the optimiser.
+# - A reconstruction also shows the search: another way there, small first, gives another picture from the same layer.
 #
 # ## Further reading
 #
