@@ -141,13 +141,13 @@ def finish(figure: Figure, title: str, caption: str) -> None:
 
 
 def number(value: float) -> str:
-    """As many digits as a reader wants: 0.0004, 0.51, 12.3, 1230."""
+    """As many digits as a reader wants: 0.00042, 0.51, 12.3, 1230."""
     size = abs(value)
     if size == 0 or 100 <= size < 1e6:
         return f"{value:.0f}"
-    if 0.01 <= size < 100:
+    if 0.1 <= size < 100:
         return f"{value:.2f}" if size < 10 else f"{value:.1f}"
-    return f"{value:.1g}"
+    return f"{value:.2g}"
 
 
 def sentences(*parts: str) -> str:

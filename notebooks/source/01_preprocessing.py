@@ -380,7 +380,7 @@ plot_lines(
     xlabel="z, what the network is given (torchvision's convention)",
     ylabel="share of the pixels",
     title="The photo, as the network gets it",
-    caption="Values lie around 0, roughly between -2 and 2. The photo is redder than the mean of ImageNet, so red lies "
+    caption="Values lie around 0, between about -2 and 1.5. The photo is redder than the mean of ImageNet, so red lies "
     "to the right of 0 and blue to the left.",
 )
 
@@ -581,8 +581,8 @@ plot_lines(
     ylabel="share of the pixels",
     title="The network's input, channel by channel: no mistake",
     caption="The values that the photo's pixels have after normalisation. Each channel is read as one colour.",
-    alt="Three hills between -2 and 1.5, told apart by dashes and markers: the channel read as blue is highest around "
-    "-0.5, the one read as green around 0, the one read as red around 0.5.",
+    alt="Three hills between -2 and 1.5, told apart by dashes and markers: the channel read as blue has a broad "
+    "top below 0, the one read as green is highest around 0, the one read as red around 0.5.",
 )
 
 # %% [markdown]

@@ -373,7 +373,7 @@ show_images(
 # **Predict**, and commit yourself before you run on. (Without buttons: `least.guess = "..."`.)
 
 # %%
-least = predict("Which change does the last layer mind least?", list(changed)[:-1])
+least = predict("Which change does relu5_1 mind least?", list(changed)[:-1])
 
 # %%
 show_heat_map(
@@ -394,7 +394,7 @@ least.reveal(min(list(changed)[:-1], key=lambda change: moved[change][layers[-1]
 # - **A shift** of four pixels is as bad as another photo for the first layer, where every pixel has its own value. In the
 #   last layer one value stands for $16 \times 16$ pixels, and most of them are still the same pixels. That is what
 #   pooling is for.
-# - **Darkness**, six tenths of the light, is what the last layer minds least, to answer the question above. It moves the
+# - **Darkness**, six tenths of the light, is what `relu5_1` minds least, to answer the question above. It moves the
 #   features of every layer: scale passes through the network, as in lesson 1.
 # - **Noise** and **missing colour** are noticed at every depth, no less in the last layer than in the first. For us this
 #   is good: colours and fine texture are part of a style.
@@ -496,7 +496,7 @@ print(f"share of the image's values that are 0 or 1: {extreme.float().mean():.1f
 
 # %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "image_gradient", "solution": true}
 def image_gradient(network, image, layer, channel):
-    """The gradient of the mean of network(image, [layer])[layer][:, channel] by the pixels: (1, 3, H, W)."""
+    """The gradient of network(image, [layer])[layer][:, channel].mean() with respect to the pixels: (1, 3, H, W)."""
     ### BEGIN SOLUTION
     pixels = image.clone().requires_grad_()
     activation = network(pixels, [layer])[layer][:, channel].mean()
@@ -538,7 +538,7 @@ check_image_gradient(image_gradient)
 
 # %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "activation_step", "solution": true}
 def activation_step(network, image, layer, channel, step_size):
-    """image + step_size * g / |g|, g the gradient of the channel's mean by the pixels: (1, 3, H, W)."""
+    """image + step_size * g / |g|: (1, 3, H, W); g is the gradient of the channel's mean with respect to the pixels."""
     ### BEGIN SOLUTION
     pixels = image.clone().requires_grad_()
     activation = network(pixels, [layer])[layer][:, channel].mean()
@@ -673,7 +673,8 @@ show_images(
     "ring around it. Lower right: eight small maps, in the first four of which the astronaut can be recognised.",
     caption="The most selective channel of relu3_1. Above: highlighted over the photo, with a frame around the pixels "
     "that its largest value sees, and its values, from the smallest (black) to the largest (white). Below: the "
-    "gradient of that value by the pixels in the frame (mid-grey is 0), and the layer's most telling channels.",
+    "gradient of that value with respect to the pixels in the frame (mid-grey is 0), and the layer's strongest and "
+    "most selective channels.",
 )
 
 # %% [markdown]

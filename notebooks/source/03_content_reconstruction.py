@@ -410,7 +410,7 @@ for measure, name in ((psnr, "PSNR in dB"), (ssim, "SSIM")):
         xlabel="layer",
         ylabel=name,
         title=f"{name.split()[0]} over depth",
-        caption="Higher is closer to the photo. The flat line is the noise that we started from.",
+        caption="Higher is closer to the photo. The flat line is white noise of the photo's size.",
     )
 print("         compact network            full network")
 print(" layer   loss     PSNR     SSIM     PSNR     SSIM")
@@ -454,7 +454,7 @@ show_images(
     columns=2,
     title="Full size from the start, or small first",
     caption="The same layer, loss and final size, and about as much computation; only the way there differs.",
-    alt="Four reconstructions. relu4_2 at full size: a greyish helmet and sleeve; small first: the helmet is "
+    alt="Four reconstructions. relu4_2 at full size: a greyish helmet and table; small first: the helmet is "
     "black. relu5_2 at full size: the suit is striped in many colours; small first: the suit is mostly orange.",
 )
 
@@ -639,9 +639,9 @@ print("best of the four learning rates:", best)
 rate.reveal(str(best))
 
 # %%
-runs = {f"Adam, {best}": rates[best]} | sweep(
-    lambda name: optimize_image(noise, loss_fn, steps=100, optimizer=name), ("lbfgs", "scipy")
-)
+runs = {f"Adam, {best}": rates[best]}
+for name, optimizer in (("L-BFGS", "lbfgs"), ("SciPy", "scipy")):
+    runs[name] = optimize_image(noise, loss_fn, steps=100, optimizer=optimizer)
 plot_losses(
     {name: run.history for name, run in runs.items()},
     title="Loss per step",

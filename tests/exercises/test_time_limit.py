@@ -113,7 +113,7 @@ def test_no_interrupt_comes_late():
     assert ended + interrupted == 300 and interrupted
 
 
-def test_ctrl_c_is_not_swallowed(soon):
+def test_ctrl_c_is_not_swallowed():
     def stopped():
         signal.raise_signal(signal.SIGINT)
         in_a_loop()
