@@ -5,6 +5,8 @@ has occupied at most, PyTorch's libraries included. A tenth is left for the Jupy
 runs on a GPU, CUDA's own memory comes on top, and nothing is asserted.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
 

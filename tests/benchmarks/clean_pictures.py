@@ -40,6 +40,7 @@ from nst_lessons import (
 )
 from nst_lessons.figures import INK, LABEL_SIZE, finish, grid
 from nst_lessons.image_files import to_pil
+from nst_lessons.losses import TV
 from nst_lessons.network import Padding
 from nst_lessons.reconstruct import start_image
 from nst_lessons.visualize import maximise_activation
@@ -105,7 +106,7 @@ def pictures() -> list[tuple[Tensor, Tensor]]:
     return [(load_image(sample(photo), SIZE), load_image(sample(painting), 2 * SIZE)) for photo, painting in PAIRS]
 
 
-def transfer(backbone: Backbone, photo: Tensor, painting: Tensor, tv: float = 15.0) -> Result:
+def transfer(backbone: Backbone, photo: Tensor, painting: Tensor, tv: float = TV) -> Result:
     return style_transfer(backbone, photo, painting, content_layers=CONTENT, style_layers=STYLE, tv=tv, **QUIET)
 
 
@@ -194,7 +195,7 @@ def before_and_after(backbone: Backbone, path: str) -> None:
     panels: list[tuple[str, Tensor]] = [
         ("transfer: the photo, enlarged", coffee[CLOSE_UP]),
         ("before: tv = 0", transfer(backbone, coffee, wave, 0.0).image[CLOSE_UP]),
-        ("after: tv = 15", transfer(backbone, coffee, wave).image[CLOSE_UP]),
+        (f"after: tv = {TV:g}", transfer(backbone, coffee, wave).image[CLOSE_UP]),
         ("style: the painting", small),
         ("before: tv = 0", style().image),
         ("after: 3 octaves, tv = 0.1", style(octaves=OCTAVES, tv=0.1).image),
