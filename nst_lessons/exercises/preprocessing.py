@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -36,12 +37,10 @@ def expect_conversion(
     Args:
         small: of the shape `ANY_AXIS`; the mistakes are what comes out of it.
     """
-    wanted = right(small)
-    found = convert(small)
+    wanted, found = right(small), convert(small)
     expect_shape(found, ANY_AXIS, "the result for an image of 3 x 3 pixels")
-    expect(
-        found.dtype == small.dtype, f"the result has the dtype {found.dtype}; {small.dtype} was asked, as the image has"
-    )
+    kept = found.dtype == small.dtype
+    expect(kept, f"the result has the dtype {found.dtype}; {small.dtype} was asked, as the image has")
     moved = {
         "the channels come last; the shape (1, 3, H, W) was asked": wanted.permute(0, 2, 3, 1),
         "rows and columns are swapped": wanted.mT,
@@ -53,9 +52,9 @@ def expect_conversion(
         result = convert(image)
         expect_shape(result, tuple(image.shape), "the result")
         expect(close(result, right(image)), "it is right for one image and wrong for a larger one")
+    followed = convert(small.clone().requires_grad_()).requires_grad
     expect(
-        convert(small.clone().requires_grad_()).requires_grad,
-        "no gradient reaches the image: something is detached, or taken out of torch with .item() or numpy",
+        followed, "no gradient reaches the image: something is detached, or taken out of torch with .item() or numpy"
     )
 
 
@@ -158,7 +157,8 @@ def check_preprocess_caffe(preprocess_caffe: Answer, draw: Draw) -> None:
     """
     x = torch.rand(ANY_AXIS, generator=draw.generator)
     bgr, mean, std = x.flip(1), per_channel(CAFFE_MEAN, x), per_channel(STD, x)
-    right = preprocess_caffe_reference(x)
+    reference = partial(preprocess, convention="caffe")
+    right = reference(x)
     mistakes = {
         "the channels are in the order RGB; BGR was asked": 255 * x - mean.flip(1),
         "the mean fits BGR, and the image is in the order RGB still": 255 * x - mean,
@@ -184,12 +184,7 @@ def check_preprocess_caffe(preprocess_caffe: Answer, draw: Draw) -> None:
         "pixels are cut off to whole numbers": (255 * bgr).floor() - mean,
         "this is torchvision's convention; Caffe's was asked": preprocess(x),
     }
-    expect_conversion(preprocess_caffe, preprocess_caffe_reference, x, mistakes, draw)
-
-
-def preprocess_caffe_reference(image: Tensor) -> Tensor:
-    """The package's function, in Caffe's convention."""
-    return preprocess(image, "caffe")
+    expect_conversion(preprocess_caffe, reference, x, mistakes, draw)
 
 
 @exercise("Total variation")
@@ -234,11 +229,17 @@ def streaked_images(draw: Draw, count: int) -> list[Tensor]:
 
 def variation_mistakes(x: Tensor) -> dict[str, Tensor]:
     """What wrong formulas give for an image ``(1, 3, H, W)``."""
-    down, across = x.diff(dim=2), x.diff(dim=3)
-    rows, columns, right = down.square(), across.square(), reference_variation(x)
-    whole = rows.sum() + columns.sum()
-    both = rows[..., :-1] + columns[..., :-1, :]
-    framed = pad(x, (0, 1, 0, 1))
+
+    def means(down: Tensor, across: Tensor) -> Tensor:
+        return down.square().mean() + across.square().mean()
+
+    down, across, right = x.diff(dim=2), x.diff(dim=3), reference_variation(x)
+    rows, columns, colours = down.square(), across.square(), x.diff(dim=1).square().mean()
+    whole, both = rows.sum() + columns.sum(), rows[..., :-1] + columns[..., :-1, :]
+    framed, corner = pad(x, (0, 1, 0, 1)), x[..., 1:, 1:] - x[..., :-1, :-1]
+    with_zeros = means(framed[..., :-1].diff(dim=2), framed[..., :-1, :].diff(dim=3))
+    with_opposite = means(x - x.roll(1, 2), x - x.roll(1, 3))
+    two_apart = means(x[..., 2:, :] - x[..., :-2, :], x[..., 2:] - x[..., :-2])
     return {
         "the square is missing: absolute differences are taken": down.abs().mean() + across.abs().mean(),
         "the square is missing: differences are taken as they are": down.mean() + across.mean(),
@@ -247,13 +248,10 @@ def variation_mistakes(x: Tensor) -> dict[str, Tensor]:
         "absolute differences are summed; the mean of their squares was asked": down.abs().sum() + across.abs().sum(),
         "only rows are compared: differences across are missing": rows.mean(),
         "only columns are compared: differences downwards are missing": columns.mean(),
-        "the border is compared with the opposite one; it has no neighbour there": (x - x.roll(1, 2)).square().mean()
-        + (x - x.roll(1, 3)).square().mean(),
-        "the border is compared with zeros; it has no neighbour there": framed[..., :-1].diff(dim=2).square().mean()
-        + framed[..., :-1, :].diff(dim=3).square().mean(),
-        "colours are compared with one another, too": right + x.diff(dim=1).square().mean(),
-        "colours are compared with one another; only pixels of one colour are neighbours": x.diff(dim=1).square().mean()
-        + rows.mean(),
+        "the border is compared with the opposite one; it has no neighbour there": with_opposite,
+        "the border is compared with zeros; it has no neighbour there": with_zeros,
+        "colours are compared with one another, too": right + colours,
+        "colours are compared with one another; only pixels of one colour are neighbours": colours + rows.mean(),
         "the sums are divided by all the image's values; each mean has its own number of pairs": whole / x.numel(),
         "the sums are divided by H W; each mean has its own number of pairs": whole / x[0, 0].numel(),
         "it is one mean over both directions; two means were to be added": whole / (rows.numel() + columns.numel()),
@@ -265,16 +263,9 @@ def variation_mistakes(x: Tensor) -> dict[str, Tensor]:
         "the roots of the two means are added; no root was asked": rows.mean().sqrt() + columns.mean().sqrt(),
         "the root of each pixel's two squares is taken; that is another total variation": both.sqrt().mean(),
         "the last row and column are left out of some pairs; each mean is over all of its pairs": both.mean(),
-        "off by one: pixels two apart are compared": (x[..., 2:, :] - x[..., :-2, :]).square().mean()
-        + (x[..., 2:] - x[..., :-2]).square().mean(),
-        "off by one: the last row and the last column are never compared": rows[..., :-1, :].mean()
-        + columns[..., :-1].mean(),
-        "off by one: the first row and the first column are never compared": rows[..., 1:, :].mean()
-        + columns[..., 1:].mean(),
-        "each pixel is compared with the one at its corner; downwards and across were asked": (
-            x[..., 1:, 1:] - x[..., :-1, :-1]
-        )
-        .square()
-        .mean(),
+        "off by one: pixels two apart are compared": two_apart,
+        "off by one: the last row and the last column are never compared": means(down[..., :-1, :], across[..., :-1]),
+        "off by one: the first row and the first column are never compared": means(down[..., 1:, :], across[..., 1:]),
+        "each pixel is compared with the one at its corner; downwards and across were asked": corner.square().mean(),
         "the sign is wrong": -right,
     }
