@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -69,41 +70,24 @@ class GradientWatch:
     """Notices when an image's ``.grad`` is not emptied between two passes of a network."""
 
     def __init__(self) -> None:
-        self.leaf: Tensor | None = None
-        self.arrived: Tensor | None = None
         self.first_since_the_pass = False
         self.added_up = False
 
     def begin(self, image: Tensor) -> None:
-        """A pass of this image begins."""
+        """A pass of this image begins, or of a clamp or the like of the one whose ``.grad`` its gradient ends in."""
         self.first_since_the_pass = True
-        leaf = leaf_of(image)
-        if leaf is not None and leaf is not self.leaf:
-            self.leaf = leaf
-            leaf.register_hook(self.note)
-            leaf.register_post_accumulate_grad_hook(self.compare)
+        node = image.view_as(image).grad_fn
+        while node is not None and not hasattr(node, "variable"):
+            node = node.next_functions[0][0] if node.next_functions else None
+        if node is not None:
+            node.register_prehook(partial(self.compare, node.variable))
 
-    def note(self, gradient: Tensor) -> None:
-        """A gradient arrives at the image, and is about to be added to its ``.grad``."""
-        self.arrived = gradient.clone()
-
-    def compare(self, leaf: Tensor) -> None:
-        """It has been added: to nothing, if ``.grad`` was emptied."""
+    def compare(self, leaf: Tensor, _: tuple[Tensor, ...]) -> None:
+        """A gradient is about to be added to an image's ``.grad``, which should be empty."""
         # Two terms may be followed by one .backward() each: only the first can tell.
-        if self.first_since_the_pass and leaf.grad is not None and self.arrived is not None:
-            self.added_up |= not torch.equal(leaf.grad, self.arrived)
+        if self.first_since_the_pass and leaf.grad is not None:
+            self.added_up |= bool(leaf.grad.any())
         self.first_since_the_pass = False
-
-
-def leaf_of(image: Tensor) -> Tensor | None:
-    """The tensor whose ``.grad`` an image's gradient ends in, through a clamp or the like; None where there is none."""
-    if image.is_leaf:
-        return image if image.requires_grad else None
-    node = image.grad_fn
-    while node is not None and not hasattr(node, "variable"):
-        node = node.next_functions[0][0] if node.next_functions else None
-    leaf: Tensor | None = getattr(node, "variable", None)
-    return leaf
 
 
 @contextmanager
