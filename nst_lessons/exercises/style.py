@@ -10,6 +10,7 @@ from torch import Tensor
 from nst_lessons.exercises.checking import (
     Answer,
     Draw,
+    Mistake,
     close,
     exercise,
     expect,
@@ -19,6 +20,7 @@ from nst_lessons.exercises.checking import (
     expect_shape,
     expect_value,
 )
+from nst_lessons.exercises.content import relative_mistakes
 from nst_lessons.losses import gram_matrix as reference_gram
 from nst_lessons.losses import relative_error
 
@@ -34,55 +36,48 @@ def check_gram_matrix(gram_matrix: Answer, draw: Draw) -> None:
     """``gram_matrix(features)``: ``(B, C, H, W) -> (B, C, C)``, ``G = F F^T / (H W)`` of each item of the batch."""
     features = draw.features()
     _, channels, height, width = features.shape
-    G, right = gram_matrix(features), reference_gram(features)
-    if isinstance(G, Tensor) and G.shape[-2:] == (height * width,) * 2:
-        side = height * width
-        expect(False, f"the matrix is {side}x{side}: it is transposed, C x C was asked, here {channels}x{channels}")
+    G, right, positions = gram_matrix(features), reference_gram(features), height * width
+    if isinstance(G, Tensor) and G.shape[-2:] == (positions, positions):
+        size = f"{positions}x{positions}"
+        raise Mistake(f"the matrix is {size}: it is transposed, C x C was asked, here {channels}x{channels}")
     if isinstance(G, Tensor) and G.shape == (channels, channels):
-        expect(False, f"the matrix has no batch: the shape (1, {channels}, {channels}) was asked")
+        raise Mistake(f"the matrix has no batch: the shape (1, {channels}, {channels}) was asked")
     expect_function(gram_matrix, (features,), (features.flip(1) + 1,))
     expect_shape(G, (1, channels, channels), "the Gram matrix")
-    expect_value(
-        G,
-        right,
-        wrong_grams(features),
-        "the values are not those of F F^T / (H W); does each channel's row hold all of its positions?",
-    )
+    otherwise = "the values are not those of F F^T / (H W); does each channel's row hold all of its positions?"
+    expect_value(G, right, wrong_grams(features), otherwise)
     signed = features - 0.5
     expect(
         close(gram_matrix(signed), reference_gram(signed)),
         "features below 0 are cut off, or their sign is lost; they count as they are",
     )
     batch = draw.features(3)
-    several = gram_matrix(batch)
+    several, right_ones = gram_matrix(batch), reference_gram(batch)
     expect_shape(several, (3, batch.shape[1], batch.shape[1]), "the Gram matrix of a batch of 3")
-    expect_value(
-        several,
-        reference_gram(batch),
-        {
-            "it is divided by the size of the batch too": reference_gram(batch) / 3,
-            "the items of a batch mix: all have the same matrix": reference_gram(batch).mean(0).expand(3, -1, -1),
-        },
-        "the items of a batch mix: each must have the matrix that it has alone",
-    )
+    mistakes = {
+        "it is divided by the size of the batch too": right_ones / 3,
+        "the items of a batch mix: all have the same matrix": right_ones.mean(0).expand(3, -1, -1),
+    }
+    otherwise = "the items of a batch mix: each must have the matrix that it has alone"
+    expect_value(several, right_ones, mistakes, otherwise)
     expect_gradient(lambda x: (gram_matrix(x) * right).sum(), features)
 
 
 def wrong_grams(features: Tensor) -> dict[str, Tensor | float]:
     """``{sentence: what comes out with this mistake}`` of a Gram matrix."""
-    right, (channels, height, width) = reference_gram(features), features.shape[1:]
+    G, (channels, height, width) = reference_gram(features), features.shape[1:]
     return {
-        "it is not divided by the number of positions, H W": right * height * width,
-        "it is divided by the number of channels too; H W was asked": right / channels,
-        "it is divided by the number of channels instead of H W": right * height * width / channels,
-        "it is divided by the height only; H W was asked": right * width,
-        "it is divided by the width only; H W was asked": right * height,
-        "it is divided by H W twice": right / (height * width),
-        "the sign is wrong": -right,
+        "it is not divided by the number of positions, H W": G * height * width,
+        "it is divided by the number of channels too; H W was asked": G / channels,
+        "it is divided by the number of channels instead of H W": G * height * width / channels,
+        "it is divided by the height only; H W was asked": G * width,
+        "it is divided by the width only; H W was asked": G * height,
+        "it is divided by H W twice": G / (height * width),
+        "the sign is wrong": -G,
         "the means are taken off first: that is a covariance": covariance(features),
-        "it is the root of the Gram matrix": right.clamp_min(0).sqrt(),
-        "only the upper half is there; a Gram matrix is symmetric": right.triu(),
-        "only the diagonal is there; each channel is multiplied with every other, too": diagonal(right).diag_embed(),
+        "it is the root of the Gram matrix": G.clamp_min(0).sqrt(),
+        "only the upper half is there; a Gram matrix is symmetric": G.triu(),
+        "only the diagonal is there; each channel is multiplied with every other, too": diagonal(G).diag_embed(),
     }
 
 
@@ -102,17 +97,18 @@ def check_shuffle_positions(shuffle_positions: Answer, draw: Draw) -> None:
     order = draw.order(positions)
     shuffled = shuffle_positions(features, order)
     expect_shape(shuffled, tuple(features.shape), "the result")
-    rows = features.flatten(2)
-    right = rows[..., order].view_as(features)
-    if not close(shuffled, right):
-        by_columns = features.mT.flatten(2)[..., order]
-        for sentence, wrong in {
+    rows, columns = features.flatten(2), features.mT.flatten(2)
+    if not close(shuffled, rows[..., order].view_as(features)):
+        mistakes = {
             "the order is applied the other way round: what stood at order[0] must come first": rows[
                 ..., order.argsort()
             ],
-            "the positions are counted column by column; row by row was asked": by_columns,
-            "the positions are read and put back column by column; row by row was asked": in_columns(by_columns, right),
-        }.items():
+            "the positions are counted column by column; row by row was asked": columns[..., order],
+            "the positions are read and put back column by column; row by row was asked": (
+                columns[..., order].view_as(features.mT).mT
+            ),
+        }
+        for sentence, wrong in mistakes.items():
             expect(not close(shuffled, wrong.reshape(features.shape)), sentence)
         kept = close(shuffled.flatten(2).sort().values, rows.sort().values)
         expect(kept, "the channels' values are not the same as before: positions are moved, and nothing else")
@@ -120,14 +116,9 @@ def check_shuffle_positions(shuffle_positions: Answer, draw: Draw) -> None:
             close(reference_gram(shuffled), reference_gram(features)),
             "each channel has an order of its own: what was active together no longer is, and the Gram matrix changes",
         )
-        expect(False, "the positions are in another order than the one that was given")
+        raise Mistake("the positions are in another order than the one that was given")
     unchanged = torch.arange(positions)
     expect(close(shuffle_positions(features, unchanged), features), "the order 0, 1, 2, ... must change nothing")
-
-
-def in_columns(rows: Tensor, like: Tensor) -> Tensor:
-    """Rows of positions ``(1, C, H W)``, put into columns."""
-    return rows.view_as(like.mT).mT
 
 
 @exercise("Style loss of one layer")
@@ -146,19 +137,10 @@ def check_layer_style_loss(layer_style_loss: Answer, draw: Draw) -> None:
 
 def wrong_layer_losses(G: Tensor, A: Tensor) -> dict[str, Tensor | float]:
     """``{sentence: what comes out with this mistake}`` of the style loss of one layer."""
-    difference, channels = G - A, G.shape[1]
-    squares, norm = difference.square(), A.square().sum()
-    return {
-        "the square is missing: differences are taken as they are": difference.sum() / norm,
-        "the square is missing: absolute differences are summed": difference.abs().sum() / norm,
-        "it is not divided by the target's |A|^2": squares.sum(),
-        "it is divided by |A|, without the square": squares.sum() / norm.sqrt(),
-        "the root of the loss was not asked": (squares.sum() / norm).sqrt(),
-        "it is divided by |G|^2 instead of the target's |A|^2": squares.sum() / G.square().sum(),
-        "it is the mean of the squares; their sum by |A|^2 was asked": squares.mean(),
+    difference, norm, four_N2 = G - A, A.square().sum(), 4 * G.shape[1] ** 2
+    squares = difference.square()
+    return relative_mistakes(G, A, "G", "A") | {
         "it is divided by the number of entries too": squares.mean() / norm,
-        "the sign is wrong": -squares.sum() / norm,
-        "there is a factor of 1/2 too many": squares.sum() / norm / 2,
         "the square is missing above and below: |G - A| and |A| are summed": difference.abs().sum() / A.abs().sum(),
         "the sums are squared; square each entry, then sum": difference.sum().square() / A.sum().square(),
         "the squares' difference is taken; the difference's square was asked": (G.square() - A.square()).sum() / norm,
@@ -166,8 +148,7 @@ def wrong_layer_losses(G: Tensor, A: Tensor) -> dict[str, Tensor | float]:
         "only the diagonal counts; all entries were asked": relative_error(diagonal(G), diagonal(A)),
         "each entry is divided by its own target; divide the sum by |A|^2": (difference / A).square().sum(),
         "each entry is divided by its own target, and the mean is taken": (difference / A).square().mean(),
-        "this is the paper's 1 / (4 N^2); ours is divided by the target's |A|^2 instead": squares.sum()
-        / (4 * channels**2),
+        "this is the paper's 1 / (4 N^2); ours is divided by the target's |A|^2 instead": squares.sum() / four_N2,
     }
 
 
@@ -183,33 +164,26 @@ def check_style_loss(style_loss: Answer, draw: Draw) -> None:
     Only the layers of `weights` count; `grams` and `targets` may have more.
     """
     first, second, third = names = ["relu1_1", "relu2_1", "relu3_1"]
-    grams = {name: random_gram(draw) for name in names}
-    targets = {name: random_gram_like(grams[name], draw) for name in reversed(names)}
+    grams = {name: plain_gram(draw.features()) for name in names}
+    targets = {name: random_gram(grams[name].shape[1], draw) for name in reversed(names)}
     weights = {first: draw.number(), second: draw.number(3.5, 6.0)}
     loss = style_loss(grams, targets, weights)
     expect_scalar(loss, "the loss")
     others = {name: gram + 1 for name, gram in grams.items()}
     expect_function(style_loss, (grams, targets, weights), (others, targets, weights))
     each = {name: relative_error(grams[name], targets[name]) for name in names}
-    expect_value(
-        loss,
-        weighted(each, weights),
-        {
-            **wrong_sums(each, weights),
-            "layers without a weight count too; only those of the weights are asked": weighted(each, {third: 1.0})
-            + weighted(each, weights),
-            "it is divided by |G|^2 instead of the target's |A|^2": weighted(
-                {name: relative_error(targets[name], grams[name]) for name in names}, weights
-            ),
-            "a layer's loss is not divided by its target's |A|^2": weighted(
-                {name: (grams[name] - targets[name]).square().sum() for name in names}, weights
-            ),
-        },
-        "the value is not the weighted sum of the layers' losses",
-    )
+    by_own_norm = {name: relative_error(targets[name], grams[name]) for name in names}
+    undivided = {name: (grams[name] - targets[name]).square().sum() for name in names}
+    right = weighted(each, weights)
+    mistakes = wrong_sums(each, weights) | {
+        "layers without a weight count too; only those of the weights are asked": each[third] + right,
+        "it is divided by |G|^2 instead of the target's |A|^2": weighted(by_own_norm, weights),
+        "a layer's loss is not divided by its target's |A|^2": weighted(undivided, weights),
+    }
+    expect_value(loss, right, mistakes, "the value is not the weighted sum of the layers' losses")
     expect(float(style_loss(targets, targets, weights).abs()) < 1e-9, "equal matrices must have a loss of 0")
-    expect_gradient(lambda x: style_loss({**grams, first: x}, targets, weights), grams[first])
-    expect_gradient(lambda x: style_loss({**grams, second: x}, targets, weights), grams[second])
+    for name in weights:
+        expect_gradient(lambda x, name=name: style_loss({**grams, name: x}, targets, weights), grams[name])  # type: ignore[misc]
 
 
 def wrong_sums(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> dict[str, Tensor | float]:
@@ -237,12 +211,6 @@ def weighted(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tens
     return torch.stack([weight * losses[name] for name, weight in weights.items()]).sum()
 
 
-def random_gram(draw: Draw) -> Tensor:
+def random_gram(channels: int, draw: Draw) -> Tensor:
     """A Gram matrix ``(1, C, C)``, float64."""
-    return plain_gram(draw.features())
-
-
-def random_gram_like(gram: Tensor, draw: Draw) -> Tensor:
-    """Another one of the same size."""
-    features = torch.randn(1, gram.shape[1], 40, 2, generator=draw.generator, dtype=torch.float64)
-    return plain_gram(features)
+    return plain_gram(torch.randn(1, channels, 40, 2, generator=draw.generator, dtype=torch.float64))
