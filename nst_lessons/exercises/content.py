@@ -238,8 +238,7 @@ def check_reconstruction(reconstruct: Answer, draw: Draw) -> None:
         "the result is nearer to the photo than its features alone can bring it; are pixels compared, or the photo "
         "mixed in?",
     )
-    P = network.features_of(photo, layer)
-    loss, at_start = (float(relative_error(network.features_of(image, layer), P)) for image in (result, noise))
+    loss, at_start = (float(network.content_error(image, photo, layer)) for image in (result, noise))
     expect(
         loss < 1.05 * at_start,
         f"the content loss rises, from {at_start:.2f} to {loss:.2f}; is a sign wrong, or the learning rate too large?",

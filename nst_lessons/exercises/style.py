@@ -124,8 +124,8 @@ def check_shuffle_positions(shuffle_positions: Answer, draw: Draw) -> None:
 @exercise("Style loss of one layer")
 def check_layer_style_loss(layer_style_loss: Answer, draw: Draw) -> None:
     """``layer_style_loss(gram, target)``: ``|G - A|^2 / |A|^2``, for Gram matrices ``(1, C, C)``; a scalar."""
-    (channels, *_), scale = draw.sizes(3), draw.number()
-    G, A = (plain_gram(torch.randn(1, channels, 40, 2, generator=draw.generator).double()) for _ in range(2))
+    (channels,), scale = draw.sizes(1), draw.number()
+    G, A = random_gram(channels, draw), random_gram(channels, draw)
     loss = layer_style_loss(G, A)
     expect_scalar(loss, "the loss")
     expect_function(layer_style_loss, (G, A), (2 * A, A))
@@ -164,8 +164,8 @@ def check_style_loss(style_loss: Answer, draw: Draw) -> None:
     Only the layers of `weights` count; `grams` and `targets` may have more.
     """
     first, second, third = names = ["relu1_1", "relu2_1", "relu3_1"]
-    grams = {name: plain_gram(draw.features()) for name in names}
-    targets = {name: random_gram(grams[name].shape[1], draw) for name in reversed(names)}
+    sizes = dict(zip(names, draw.sizes(3), strict=True))
+    grams, targets = ({name: random_gram(sizes[name], draw) for name in order} for order in (names, names[::-1]))
     weights = {first: draw.number(), second: draw.number(3.5, 6.0)}
     loss = style_loss(grams, targets, weights)
     expect_scalar(loss, "the loss")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, interpolate
 
-from nst_lessons.exercises.checking import Answer, Draw, close, exercise, expect, expect_shape
+from nst_lessons.exercises.checking import Answer, Draw, Mistake, close, exercise, expect
 from nst_lessons.exercises.style import covariance, diagonal, plain_gram
 from nst_lessons.exercises.watching import (
     WatchedNetwork,
@@ -19,31 +19,20 @@ from nst_lessons.exercises.watching import (
     left_alone,
     near,
 )
-from nst_lessons.losses import mean_and_deviation, relative_error
+from nst_lessons.losses import mean_and_deviation
 
 STEPS, FEW_STEPS = 60, 4
 LAYERS = ["relu1_1", "relu2_1"]
-# What may be compared instead of the Gram matrices, and what is said then.
-OTHER_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "the features are compared place by place, as for content; compare their Gram matrices": lambda F, P: (
-        (F - P).square().sum()
+# {sentence: what is compared instead of Gram matrices}
+OTHER_STATISTICS: dict[str, Callable[[Tensor], Tensor]] = {
+    "the features are compared place by place, as for content; compare their Gram matrices": lambda F: F,
+    "the matrices multiply positions with positions; channels with channels was asked": lambda F: transposed_gram(F),
+    "only the channels' means are compared; the whole Gram matrices were asked": lambda F: F.mean((2, 3)),
+    "means and deviations are compared; Gram matrices were asked": mean_and_deviation,
+    "the means are taken off first, so covariances are compared; Gram matrices were asked": covariance,
+    "only the diagonals of the Gram matrices are compared; all their entries were asked": lambda F: diagonal(
+        plain_gram(F)
     ),
-    "the matrices multiply positions with positions; channels with channels was asked": lambda F, P: (
-        (transposed_gram(F) - transposed_gram(P)).square().sum()
-    ),
-    "only the channels' means are compared; the whole Gram matrices were asked": lambda F, P: (
-        (F.mean((2, 3)) - P.mean((2, 3))).square().sum()
-    ),
-    "means and deviations are compared; Gram matrices were asked": lambda F, P: (
-        (mean_and_deviation(F) - mean_and_deviation(P)).square().sum()
-    ),
-    "the means are taken off first, so covariances are compared; Gram matrices were asked": lambda F, P: (
-        (covariance(F) - covariance(P)).square().sum()
-    ),
-    "only the diagonals of the Gram matrices are compared; all their entries were asked": lambda F, P: (
-        (diagonal(plain_gram(F)) - diagonal(plain_gram(P))).square().sum()
-    ),
-    "the loss grows from step to step: its sign is wrong": lambda F, P: -style_error(F, P),
 }
 
 
@@ -108,15 +97,14 @@ def searched(
     expect_untouched(noise, "the start")
     expect_untouched(painting, "the painting")
     if isinstance(result, Tensor) and result.shape == painting.shape != noise.shape:
-        expect(False, "the result has the painting's shape; the start's was asked: does the search begin at the start?")
-    expect_shape(result, tuple(noise.shape), "the result")
+        raise Mistake("the result has the painting's shape; the start's was asked: does the search begin at the start?")
     expect_result(result, noise)
     if network.searches:
         expect_search(network, noise, "the start that was given", {"the painting": painting})
     expect(not near(result, painting), "the result is the painting itself; only its Gram matrices may be used")
     if close(result, noise):
         expect(bool(network.searches), "the start is returned as it is: no image is optimised")
-        expect(False, "the result is the start; is the target the painting's, and is it the copy that is returned?")
+        raise Mistake("the result is the start; is the target the painting's, and is it the copy that is returned?")
     expect(bool(network.searches), "no image that requires a gradient goes through the network: none is optimised")
     for layer in layers:
         asked = any(layer in each.layers for each in network.searches)
@@ -134,8 +122,10 @@ def expect_gram_losses(network: StyleNetwork, painting: Tensor) -> None:
         )
         F, P = (network.features_of(image, layer) for image in (network.searches[0].image, painting))
         gradient = network.returned[layer]
-        for sentence, loss in OTHER_LOSSES.items():
-            expect(not parallel(gradient, gradient_of(loss, F, P)), sentence)
+        for sentence, statistic in OTHER_STATISTICS.items():
+            expect(not parallel(gradient, gradient_of(statistic, F, P)), sentence)
+        uphill = parallel(gradient, -gradient_of(plain_gram, F, P))
+        expect(not uphill, "the loss grows from step to step: its sign is wrong")
         # What depends on G = F F^T alone has a gradient S F: each map's is a mix of the feature maps.
         maps, slopes = F[0].flatten(1).double(), gradient[0].flatten(1).double()
         rest = slopes - slopes @ torch.linalg.pinv(maps) @ maps
@@ -147,27 +137,27 @@ def expect_gram_losses(network: StyleNetwork, painting: Tensor) -> None:
 
 def expect_fall(network: StyleNetwork, painting: Tensor, noise: Tensor, result: Tensor) -> None:
     """Raise `Mistake` unless the style loss has fallen below a quarter, and below 1."""
-    loss, at_start = (style_loss(network, image, painting) for image in (result, noise))
+    loss, at_start = (float(network.style_errors(image, painting, LAYERS).sum()) for image in (result, noise))
     asked = min(at_start / 4, 1.0)
     if loss < asked:
         return
     F, P = (network.features_of(image, LAYERS[0]) for image in (network.searches[0].image, painting))
-    downwards = gradient_of(lambda F, P: (plain_gram(F) - plain_gram(P)).sum(), F, P)
+    downwards = gradient_of(plain_gram, F, P, square=False)
     expect(
         not parallel(network.returned[LAYERS[0]], downwards),
         "the square is missing: the matrices' differences are summed as they are, and become smaller than 0",
     )
-    expect(
-        False,
+    raise Mistake(
         f"after {STEPS} steps the style loss has only gone from {at_start:.2f} to {loss:.2f}, and {asked:.2f} was "
-        "asked; is the learning rate too small or too large?",
+        "asked; is the learning rate too small or too large?"
     )
 
 
-def gradient_of(loss: Callable[[Tensor, Tensor], Tensor], F: Tensor, P: Tensor) -> Tensor:
-    """The gradient of a loss with respect to features."""
+def gradient_of(statistic: Callable[[Tensor], Tensor], F: Tensor, P: Tensor, square: bool = True) -> Tensor:
+    """The gradient of the summed (squared) differences of a statistic with respect to features F."""
     variable = F.detach().clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(loss(variable, P), variable)
+    difference = statistic(variable) - statistic(P)
+    (gradient,) = torch.autograd.grad((difference.square() if square else difference).sum(), variable)
     return gradient
 
 
@@ -180,17 +170,6 @@ def transposed_gram(features: Tensor) -> Tensor:
     """``F^T F``: positions with positions."""
     rows = features.flatten(2)
     return rows.mT @ rows
-
-
-def style_error(F: Tensor, P: Tensor) -> Tensor:
-    """The style loss of one layer's features."""
-    return relative_error(plain_gram(F), plain_gram(P))
-
-
-def style_loss(network: StyleNetwork, image: Tensor, painting: Tensor) -> float:
-    """The sum over the layers."""
-    errors = [style_error(network.features_of(image, layer), network.features_of(painting, layer)) for layer in LAYERS]
-    return float(torch.stack(errors).sum())
 
 
 def painting_like(noise: Tensor, draw: Draw) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -40,9 +40,9 @@ class Case:
 
     def terms(self, image: Tensor) -> dict[str, Tensor]:
         """What the loss function must give, with the gradient to the image."""
-        F, P = (self.network.features_of(each, CONTENT_LAYER) for each in (image, self.photo))
-        style = style_errors(self.network, image, self.painting).mean()
-        return {"content": self.alpha * relative_error(F, P), "style": self.beta * style}
+        content = self.network.content_error(image, self.photo, CONTENT_LAYER)
+        style = self.network.style_errors(image, self.painting, STYLE_LAYERS).mean()
+        return {"content": self.alpha * content, "style": self.beta * style}
 
 
 @exercise("Loss of a transfer")
@@ -105,11 +105,8 @@ def judge_terms(loss_fn: Answer, case: Case, image: Tensor, mistaken: dict[str, 
         isinstance(terms, Mapping) and set(terms) == {"content", "style"},
         'the loss function must give its terms by name, {"content": ..., "style": ...}',
     )
-    others = mistaken | {
-        "alpha and beta are exchanged: alpha is the content's weight, beta the style's": replace(
-            case, alpha=case.beta, beta=case.alpha
-        )
-    }
+    exchanged = replace(case, alpha=case.beta, beta=case.alpha)
+    others = {**mistaken, "alpha and beta are exchanged: alpha is the content's weight, beta the style's": exchanged}
     for name, wrong in (("content", wrong_contents(case, image)), ("style", wrong_styles(case, image))):
         expect_scalar(terms[name], f"the {name} term")
         also = {sentence: other.terms(image)[name] for sentence, other in others.items()}
@@ -120,13 +117,11 @@ def judge_terms(loss_fn: Answer, case: Case, image: Tensor, mistaken: dict[str, 
 def wrong_contents(case: Case, image: Tensor) -> dict[str, Tensor | float]:
     """``{sentence: what comes out with this mistake}`` of the content term."""
     F, P, A = (case.network.features_of(each, CONTENT_LAYER) for each in (image, case.photo, case.painting))
-    right = relative_error(F, P)
+    of_grams = relative_error(gram_matrix(F), gram_matrix(P))
     wrong: dict[str, Tensor | float] = {
         "the content term is 0; is the photo's target computed from the image itself?": 0.0,
-        "the content term is without its weight, alpha": right / case.alpha,
-        "the content compares Gram matrices; features were asked, which still know where things are": relative_error(
-            gram_matrix(F), gram_matrix(P)
-        ),
+        "the content term is without its weight, alpha": relative_error(F, P) / case.alpha,
+        "the content compares Gram matrices; features were asked, which still know where things are": of_grams,
     }
     if A.shape == F.shape:
         wrong["the content's target is the painting; are photo and painting exchanged?"] = relative_error(F, A)
@@ -137,25 +132,24 @@ def wrong_contents(case: Case, image: Tensor) -> dict[str, Tensor | float]:
 def wrong_styles(case: Case, image: Tensor) -> dict[str, Tensor | float]:
     """``{sentence: what comes out with this mistake}`` of the style term."""
     network, painting = case.network, case.painting
-    each = style_errors(network, image, painting)
-    G, A = ([gram_matrix(network.features_of(x, layer)) for layer in STYLE_LAYERS] for x in (image, painting))
-    plain = torch.stack([(g - a).square().sum() for g, a in zip(G, A, strict=True)])
+    each = network.style_errors(image, painting, STYLE_LAYERS)
+    at_content = network.style_errors(image, painting, [CONTENT_LAYER]).mean()
+    of_photo = network.style_errors(image, case.photo, STYLE_LAYERS).mean()
+    pairs = [[network.features_of(x, layer) for x in (image, painting)] for layer in STYLE_LAYERS]
+    plain = torch.stack([(gram_matrix(F) - gram_matrix(A)).square().sum() for F, A in pairs])
     wrong: dict[str, Tensor | float] = {
         "the style term is 0; is the painting's target computed from the image itself?": 0.0,
-        "the style's target is the photo's; the painting's was asked": style_errors(network, image, case.photo).mean(),
+        "the style's target is the photo's; the painting's was asked": of_photo,
         "the style term is without its weight, beta": each.mean() / case.beta,
         "the style layers are added up; their mean was asked": each.sum(),
         "only the first style layer counts; does the function return within the loop?": each[0],
         "only the last style layer counts; does the sum begin anew in the loop?": each[-1],
-        "the style is taken from the content layer; take it from the style layers": style_errors(
-            network, image, painting, [CONTENT_LAYER]
-        ).mean(),
+        "the style is taken from the content layer; take it from the style layers": at_content,
         "the style term is not divided by |A|^2": plain.mean(),
         "the style term is neither divided by |A|^2 nor a mean over the layers": plain.sum(),
     }
     if painting.shape == image.shape:
-        maps = [[network.features_of(x, layer) for x in (image, painting)] for layer in STYLE_LAYERS]
-        place_by_place = torch.stack([relative_error(F, A) for F, A in maps]).mean()
+        place_by_place = torch.stack([relative_error(F, A) for F, A in pairs]).mean()
         wrong["the style compares features place by place; compare their Gram matrices"] = place_by_place
     return {sentence: case.beta * value for sentence, value in wrong.items()}
 
@@ -167,15 +161,5 @@ def expect_image_alone(network: WatchedNetwork, case: Case) -> None:
         not any(near(each, target) for each in passes for target in (case.photo, case.painting)),
         "the targets are computed again at each call; compute them once, before the loss function is defined",
     )
-    expect(
-        len(passes) <= 1,
-        f"each call runs the network {len(passes)} times; one pass gives the features of all layers",
-    )
-
-
-def style_errors(
-    network: WatchedNetwork, image: Tensor, painting: Tensor, layers: Sequence[str] = STYLE_LAYERS
-) -> Tensor:
-    """Each layer's style loss, ``(layers,)``."""
-    grams = [[gram_matrix(network.features_of(each, layer)) for each in (image, painting)] for layer in layers]
-    return torch.stack([relative_error(G, A) for G, A in grams])
+    once = len(passes) <= 1
+    expect(once, f"each call runs the network {len(passes)} times; one pass gives the features of all layers")

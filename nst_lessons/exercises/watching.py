@@ -11,7 +11,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from nst_lessons.exercises.checking import Draw, expect, expect_shape
+from nst_lessons.exercises.checking import Draw, Mistake, expect, expect_shape
+from nst_lessons.losses import gram_matrix, relative_error
 from nst_lessons.network import Backbone
 
 NEAR = 0.02  # of an image's range: a search that begins this close begins there
@@ -59,6 +60,15 @@ class WatchedNetwork(Backbone):
     def features_of(self, image: Tensor, layer: str) -> Tensor:
         """One layer's features, unnoticed."""
         return super().forward(image, [layer])[layer]
+
+    def content_error(self, image: Tensor, photo: Tensor, layer: str) -> Tensor:
+        """``|F - P|^2 / |P|^2`` at a layer, unnoticed."""
+        return relative_error(self.features_of(image, layer), self.features_of(photo, layer))
+
+    def style_errors(self, image: Tensor, painting: Tensor, layers: Iterable[str]) -> Tensor:
+        """``|G - A|^2 / |A|^2`` at each layer, ``(layers,)``, unnoticed."""
+        grams = [[gram_matrix(self.features_of(each, layer)) for each in (image, painting)] for layer in layers]
+        return torch.stack([relative_error(G, A) for G, A in grams])
 
     @property
     def searches(self) -> list[Pass]:
@@ -131,10 +141,7 @@ def expect_result(result: object, like: Tensor) -> None:
     expect(not result.requires_grad, "the result still requires a gradient; return image.detach()")
     expect(bool(result.isfinite().all()), "the result has values that are no numbers; is the learning rate too large?")
     low, high = float(result.min()), float(result.max())
-    expect(
-        low >= 0 and high <= 1,
-        f"the result leaves [0, 1], with values from {low:.2f} to {high:.2f}; clamp it",
-    )
+    expect(low >= 0 and high <= 1, f"the result leaves [0, 1], with values from {low:.2f} to {high:.2f}; clamp it")
 
 
 def expect_search(network: WatchedNetwork, start: Tensor, asked: str, others: Mapping[str, Tensor]) -> None:
@@ -150,7 +157,7 @@ def expect_search(network: WatchedNetwork, start: Tensor, asked: str, others: Ma
     if not any(near(each, start) for each in first):
         for name, image in others.items():
             expect(not near(first[0], image), f"the search begins at {name}; it must begin at {asked}")
-        expect(False, f"the search begins at another image than {asked}")
+        raise Mistake(f"the search begins at another image than {asked}")
     expect(
         len(searches) > 1,
         "the image goes through the network only once; each step must compute its features anew. "
