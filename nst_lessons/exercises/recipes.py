@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nst_lessons.exercises.checking import Answer, Draw, Mistake, exercise, expect, expect_value
-from nst_lessons.exercises.style import plain_gram
+from nst_lessons.losses import gram_matrix
 from nst_lessons.normalisations import NORMALISATIONS, LayerSize
 
 PUBLICATIONS = ("paper", "johnson", "udacity")
@@ -173,7 +173,7 @@ def content_energy(features: Tensor) -> Tensor:
 
 def style_energy(features: Tensor) -> Tensor:
     """The paper's style loss of an image without features."""
-    return plain_gram(features).square().sum() / (4 * features.shape[1] ** 2)
+    return gram_matrix(features).square().sum() / (4 * features.shape[1] ** 2)
 
 
 def wrong_balances(alpha: float, beta: float, photo: Tensor, painting: Tensor) -> dict[str, Tensor | float]:
@@ -181,7 +181,7 @@ def wrong_balances(alpha: float, beta: float, photo: Tensor, painting: Tensor) -
     content, style = content_energy(photo), style_energy(painting)
     right, ratio = beta * style / (alpha * content), beta / alpha
     (N, M), (C, K) = ((each.shape[1], each[0, 0].numel()) for each in (painting, photo))
-    gram, squares, by_paper = plain_gram(painting) * M, painting.square().sum(), ratio / (4 * N**2 * M**2)
+    gram, squares, by_paper = gram_matrix(painting) * M, painting.square().sum(), ratio / (4 * N**2 * M**2)
     return {
         "it is upside down: content by style; style by content was asked": 1 / right,
         "alpha and beta are exchanged: alpha is the content's weight, beta the style's": style / content / ratio,

@@ -25,12 +25,6 @@ from nst_lessons.losses import gram_matrix as reference_gram
 from nst_lessons.losses import relative_error
 
 
-def plain_gram(features: Tensor) -> Tensor:
-    """``F F^T / (H W)`` of each item, without the fast gradient, which has no second one."""
-    rows = features.flatten(2)
-    return rows @ rows.mT / rows.shape[2]
-
-
 @exercise("Gram matrix")
 def check_gram_matrix(gram_matrix: Answer, draw: Draw) -> None:
     """``gram_matrix(features)``: ``(B, C, H, W) -> (B, C, C)``, ``G = F F^T / (H W)`` of each item of the batch."""
@@ -83,7 +77,7 @@ def wrong_grams(features: Tensor) -> dict[str, Tensor | float]:
 
 def covariance(features: Tensor) -> Tensor:
     """What comes out if each channel's mean is subtracted."""
-    return plain_gram(features - features.mean((2, 3), keepdim=True))
+    return reference_gram(features - features.mean((2, 3), keepdim=True))
 
 
 @exercise("Shuffled positions")
@@ -213,4 +207,4 @@ def weighted(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tens
 
 def random_gram(channels: int, draw: Draw) -> Tensor:
     """A Gram matrix ``(1, C, C)``, float64."""
-    return plain_gram(torch.randn(1, channels, 40, 2, generator=draw.generator, dtype=torch.float64))
+    return reference_gram(torch.randn(1, channels, 40, 2, generator=draw.generator, dtype=torch.float64))

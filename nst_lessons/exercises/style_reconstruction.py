@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, interpolate
 
 from nst_lessons.exercises.checking import Answer, Draw, Mistake, close, exercise, expect
-from nst_lessons.exercises.style import covariance, diagonal, plain_gram
+from nst_lessons.exercises.style import covariance
 from nst_lessons.exercises.watching import (
     WatchedNetwork,
     expect_result,
@@ -19,19 +19,21 @@ from nst_lessons.exercises.watching import (
     left_alone,
     near,
 )
-from nst_lessons.losses import mean_and_deviation
+from nst_lessons.losses import gram_matrix, mean_and_deviation
 
 STEPS, FEW_STEPS = 60, 4
 LAYERS = ["relu1_1", "relu2_1"]
 # {sentence: what is compared instead of Gram matrices}
 OTHER_STATISTICS: dict[str, Callable[[Tensor], Tensor]] = {
     "the features are compared place by place, as for content; compare their Gram matrices": lambda F: F,
-    "the matrices multiply positions with positions; channels with channels was asked": lambda F: transposed_gram(F),
+    "the matrices multiply positions with positions; channels with channels was asked": lambda F: (
+        F.flatten(2).mT @ F.flatten(2)
+    ),
     "only the channels' means are compared; the whole Gram matrices were asked": lambda F: F.mean((2, 3)),
     "means and deviations are compared; Gram matrices were asked": mean_and_deviation,
     "the means are taken off first, so covariances are compared; Gram matrices were asked": covariance,
-    "only the diagonals of the Gram matrices are compared; all their entries were asked": lambda F: diagonal(
-        plain_gram(F)
+    "only the diagonals of the Gram matrices are compared; all their entries were asked": lambda F: F.square().mean(
+        (2, 3)
     ),
 }
 
@@ -124,7 +126,7 @@ def expect_gram_losses(network: StyleNetwork, painting: Tensor) -> None:
         gradient = network.returned[layer]
         for sentence, statistic in OTHER_STATISTICS.items():
             expect(not parallel(gradient, gradient_of(statistic, F, P)), sentence)
-        uphill = parallel(gradient, -gradient_of(plain_gram, F, P))
+        uphill = parallel(gradient, -gradient_of(gram_matrix, F, P))
         expect(not uphill, "the loss grows from step to step: its sign is wrong")
         # What depends on G = F F^T alone has a gradient S F: each map's is a mix of the feature maps.
         maps, slopes = F[0].flatten(1).double(), gradient[0].flatten(1).double()
@@ -142,7 +144,7 @@ def expect_fall(network: StyleNetwork, painting: Tensor, noise: Tensor, result: 
     if loss < asked:
         return
     F, P = (network.features_of(image, LAYERS[0]) for image in (network.searches[0].image, painting))
-    downwards = gradient_of(plain_gram, F, P, square=False)
+    downwards = gradient_of(gram_matrix, F, P, square=False)
     expect(
         not parallel(network.returned[LAYERS[0]], downwards),
         "the square is missing: the matrices' differences are summed as they are, and become smaller than 0",
@@ -164,12 +166,6 @@ def gradient_of(statistic: Callable[[Tensor], Tensor], F: Tensor, P: Tensor, squ
 def parallel(gradient: Tensor, other: Tensor) -> bool:
     """Whether two gradients have the same direction."""
     return bool(cosine_similarity(gradient.flatten(), other.flatten(), dim=0) > 0.999)
-
-
-def transposed_gram(features: Tensor) -> Tensor:
-    """``F^T F``: positions with positions."""
-    rows = features.flatten(2)
-    return rows.mT @ rows
 
 
 def painting_like(noise: Tensor, draw: Draw) -> Tensor:

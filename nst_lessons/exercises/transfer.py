@@ -19,6 +19,7 @@ from nst_lessons.exercises.checking import (
 )
 from nst_lessons.exercises.transfer_loss import CONTENT_LAYER, STYLE_LAYERS
 from nst_lessons.exercises.watching import WatchedNetwork, expect_result, expect_search, expect_untouched, left_alone
+from nst_lessons.optimize import optimize_image
 
 STEPS = 40  # of the transfer that is checked
 
@@ -34,25 +35,26 @@ def check_total_cost(total_cost: Answer, draw: Draw) -> None:
         ([draw.number() for _ in range(3)], [draw.number(2, 9) for _ in range(3)]),
         ([0.2, 0.8, 0.1], [10.0, 40.0, 0.0]),
     ):
+
+        def cost_of(terms: Tensor, weights: list[float] = weights) -> Tensor:
+            cost: Tensor = total_cost(*terms.unbind(), *weights)
+            return cost
+
         terms = torch.tensor(losses, dtype=torch.float64)
-        cost = total_cost(*terms.unbind(), *weights)
+        cost = cost_of(terms)
         expect_scalar(cost, "the sum")
-        right = (terms * torch.tensor(weights, dtype=torch.float64)).sum()
-        expect_value(
-            cost, right, wrong_sums(terms, *weights), "the value is not alpha L_content + beta L_style + gamma L_tv"
-        )
-        expect(
-            close(total_cost(*terms.unbind(), *weights), right),
-            "the second call gives another value than the first: something is kept",
-        )
-        expect_gradient(lambda x, weights=weights: total_cost(*x.unbind(), *weights), terms)  # type: ignore[misc]
+        right = terms @ terms.new_tensor(weights)
+        otherwise = "the value is not alpha L_content + beta L_style + gamma L_tv"
+        expect_value(cost, right, wrong_sums(terms, *weights), otherwise)
+        expect(close(cost_of(terms), right), "the second call gives another value than the first: something is kept")
+        expect_gradient(cost_of, terms)
 
 
 def wrong_sums(terms: Tensor, alpha: float, beta: float, gamma: float) -> dict[str, Tensor | float]:
     """``{sentence: what comes out with this mistake}`` of the weighted sum."""
 
     def weighted(*weights: float) -> Tensor:
-        return (terms * torch.tensor(weights, dtype=terms.dtype)).sum()
+        return terms @ terms.new_tensor(weights)
 
     right = weighted(alpha, beta, gamma)
     return {
@@ -120,27 +122,19 @@ def judge_runs(runs: Runs, start: Tensor, ratios: list[float]) -> None:
         "a run begins at another image than the start, such as the result of the run before; all begin at the start",
     )
     for alpha, beta in runs.weights:
-        expect(
-            alpha != 0 and beta != 0, f"run was given alpha = {alpha:.4g} and beta = {beta:.4g}, which have no ratio"
-        )
-        expect(
-            not (alpha == beta and alpha in ratios),
-            "alpha and beta are both the ratio, so that alpha / beta is always 1",
-        )
-        expect(
-            not any(math.isclose(beta / alpha, ratio) for ratio in ratios),
-            "it is the wrong way round: the ratio is alpha / beta, and here it is beta / alpha",
-        )
-        expect(
-            any(math.isclose(alpha / beta, ratio) for ratio in ratios),
-            f"run was given alpha = {alpha:.4g} and beta = {beta:.4g}, whose ratio is none of those asked",
-        )
+        given = f"run was given alpha = {alpha:.4g} and beta = {beta:.4g}"
+        expect(alpha != 0 and beta != 0, f"{given}, which have no ratio")
+        same = alpha == beta and alpha in ratios
+        expect(not same, "alpha and beta are both the ratio, so that alpha / beta is always 1")
+        upside_down = any(math.isclose(beta / alpha, ratio) for ratio in ratios)
+        expect(not upside_down, "it is the wrong way round: the ratio is alpha / beta, and here it is beta / alpha")
+        asked = any(math.isclose(alpha / beta, ratio) for ratio in ratios)
+        expect(asked, f"{given}, whose ratio is none of those asked")
         expect(alpha == 1, f"alpha / beta is right, but alpha is {alpha:.4g}; 1 was asked")
-    expect(len(runs.weights) != 1, "run was called only once; does the function return inside the loop?")
-    expect(
-        len(runs.weights) == len(ratios),
-        f"run was called {len(runs.weights)} times for {len(ratios)} ratios; one call for each was asked",
-    )
+    calls = len(runs.weights)
+    expect(calls != 1, "run was called only once; does the function return inside the loop?")
+    once_each = calls == len(ratios)
+    expect(once_each, f"run was called {calls} times for {len(ratios)} ratios; one call for each was asked")
     made = sorted(alpha / beta for alpha, beta in runs.weights)
     expect(all(map(math.isclose, made, sorted(ratios))), "a ratio was run twice, and another one not at all")
 
@@ -149,10 +143,8 @@ def judge_results(found: object, runs: Runs, ratios: list[float]) -> None:
     """Raise `Mistake` unless each ratio has the result of its own run, in the order given."""
     expect(isinstance(found, dict), f"a dict {{ratio: result}} was asked, and this is a {type(found).__name__}")
     assert isinstance(found, dict)
-    expect(
-        not set(found) > set(ratios),
-        "results of an earlier sweep are still in the dict; begin each sweep with an empty one",
-    )
+    earlier = set(found) > set(ratios)
+    expect(not earlier, "results of an earlier sweep are still in the dict; begin each sweep with an empty one")
     expect(len(found) != 1, "the dict has only the last result; is it begun anew inside the loop?")
     expect(len(found) == len(ratios), f"the dict has {len(found)} of the {len(ratios)} results; where are the others?")
     expect(set(found) == set(ratios), "the keys of the dict are not the ratios as they were given")
@@ -175,20 +167,17 @@ def check_style_transfer(transfer: Answer, draw: Draw) -> None:
     photo = 0.2 + 0.6 * draw.image().round()
     first, second = (colourful(size, draw) for size in (photo, draw.image(25, 32)))
 
-    by_style = [1 / float(network.style_errors(photo, each, STYLE_LAYERS).mean()) for each in (first, second)]
-    faithful = transferred(transfer, network, photo, first, (1.0, 0.01 * by_style[0]))
-    content, style = losses_of(network, faithful, photo, first)
+    faithful, content, style = transferred(transfer, network, photo, first, 1.0, 0.01)
     expect(
         float(network.content_error(faithful, first, CONTENT_LAYER)) > content / 5,
         "the result has the painting's content; are photo and painting exchanged?",
     )
-    free = transferred(transfer, network, photo, second, (0.01, by_style[1]))
-    free_content, free_style = losses_of(network, free, photo, second)
+    _, free_content, free_style = transferred(transfer, network, photo, second, 0.01, 1.0)
     expect(
         content <= 2 * free_content or free_style <= max(2 * style, 0.1),
         "with more weight on the content there is less of it, and so with the style; are alpha and beta exchanged?",
     )
-    drift, _ = losses_of(network, styled(network, photo, first), photo, first)
+    drift = float(network.content_error(styled(network, photo, first), photo, CONTENT_LAYER))
     expect(
         content <= drift / 2,
         f"the content drifts to a loss of {content:.2f}, with most of the weight on it; does the content term count, "
@@ -201,12 +190,6 @@ def check_style_transfer(transfer: Answer, draw: Draw) -> None:
     )
 
 
-def losses_of(network: WatchedNetwork, image: Tensor, photo: Tensor, painting: Tensor) -> tuple[float, float]:
-    """An image's content loss, and its style loss as a part of the photo's."""
-    style, at_start = (float(network.style_errors(each, painting, STYLE_LAYERS).mean()) for each in (image, photo))
-    return float(network.content_error(image, photo, CONTENT_LAYER)), style / at_start
-
-
 def colourful(like: Tensor, draw: Draw) -> Tensor:
     """A painting of an image's size, in colours that no photo of a check has."""
     tint = torch.tensor([1.0, 0.5, 0.2])[draw.order(3)].view(1, 3, 1, 1)
@@ -215,23 +198,24 @@ def colourful(like: Tensor, draw: Draw) -> Tensor:
 
 def styled(network: WatchedNetwork, photo: Tensor, painting: Tensor) -> Tensor:
     """Where the style alone drives a photo."""
-    image = photo.clone().requires_grad_()
-    optimizer = torch.optim.Adam([image], lr=0.02)
-    for _ in range(STEPS):
-        optimizer.zero_grad()
-        network.style_errors(image, painting, STYLE_LAYERS).mean().backward()
-        optimizer.step()
-        image.data.clamp_(0, 1)
-    return image.detach()
+
+    def loss_fn(image: Tensor) -> dict[str, Tensor]:
+        return {"style": network.style_errors(image, painting, STYLE_LAYERS).mean()}
+
+    return optimize_image(photo, loss_fn, steps=STEPS, optimizer="adam", learning_rate=0.02, progress=False).image
 
 
 def transferred(
-    transfer: Answer, network: WatchedNetwork, photo: Tensor, painting: Tensor, weights: tuple[float, float]
-) -> Tensor:
-    """A transfer's result, an image that was searched for from the photo on."""
+    transfer: Answer, network: WatchedNetwork, photo: Tensor, painting: Tensor, alpha: float, beta: float
+) -> tuple[Tensor, float, float]:
+    """An image that was searched for from the photo on, its content loss, and its style loss as a part of the photo's.
+
+    With weights alpha, and beta by the photo's style loss.
+    """
     network.passes.clear()
+    at_start = float(network.style_errors(photo, painting, STYLE_LAYERS).mean())
     with left_alone(network):
-        result = transfer(network, photo, painting, CONTENT_LAYER, list(STYLE_LAYERS), *weights, STEPS)
+        result = transfer(network, photo, painting, CONTENT_LAYER, list(STYLE_LAYERS), alpha, beta / at_start, STEPS)
     expect_untouched(photo, "the photo")
     expect_result(result, photo)
     assert isinstance(result, Tensor)
@@ -239,4 +223,5 @@ def transferred(
     expect(bool(network.searches) or not still, "the photo is returned as it is: no image is optimised")
     expect_search(network, photo, "the photo", {"the painting": painting})
     expect(not still, "the result is still the photo, whose content loss is 0; does the style term count, with beta?")
-    return result
+    style = float(network.style_errors(result, painting, STYLE_LAYERS).mean())
+    return result, float(network.content_error(result, photo, CONTENT_LAYER)), style / at_start
