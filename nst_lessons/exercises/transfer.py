@@ -35,19 +35,13 @@ def check_total_cost(total_cost: Answer, draw: Draw) -> None:
         ([draw.number() for _ in range(3)], [draw.number(2, 9) for _ in range(3)]),
         ([0.2, 0.8, 0.1], [10.0, 40.0, 0.0]),
     ):
-
-        def cost_of(terms: Tensor, weights: list[float] = weights) -> Tensor:
-            cost: Tensor = total_cost(*terms.unbind(), *weights)
-            return cost
-
-        terms = torch.tensor(losses, dtype=torch.float64)
-        cost = cost_of(terms)
+        terms, otherwise = torch.tensor(losses).double(), "the value is not alpha L_content + beta L_style + gamma L_tv"
+        cost, right = total_cost(*terms, *weights), terms @ terms.new_tensor(weights)
         expect_scalar(cost, "the sum")
-        right = terms @ terms.new_tensor(weights)
-        otherwise = "the value is not alpha L_content + beta L_style + gamma L_tv"
         expect_value(cost, right, wrong_sums(terms, *weights), otherwise)
-        expect(close(cost_of(terms), right), "the second call gives another value than the first: something is kept")
-        expect_gradient(cost_of, terms)
+        again = close(total_cost(*terms, *weights), right)
+        expect(again, "the second call gives another value than the first: something is kept")
+        expect_gradient(lambda x, weights=weights: total_cost(*x, *weights), terms)  # type: ignore[misc]
 
 
 def wrong_sums(terms: Tensor, alpha: float, beta: float, gamma: float) -> dict[str, Tensor | float]:

@@ -101,7 +101,14 @@ class GradientWatch:
 
 
 @contextmanager
-def left_alone(network: Backbone) -> Iterator[None]:
+def left_alone(
+    network: Backbone,
+    changed: str = "the network's weights have changed: it is the image that is optimised, and never the network",
+    frozen: str = "the network is frozen now, and was not before; a gradient with respect to the image alone needs no "
+    "change",
+    with_gradient: str = "the network's weights have got a gradient: ask for the image's alone, as in "
+    "torch.autograd.grad(loss, image)",
+) -> Iterator[None]:
     """Watch that a network is the same afterwards.
 
     Raises:
@@ -110,20 +117,11 @@ def left_alone(network: Backbone) -> Iterator[None]:
     before = [(weights.detach().clone(), weights.requires_grad) for weights in network.parameters()]
     yield
     after = list(network.parameters())
-    expect(
-        all(torch.equal(weights.detach(), old) for weights, (old, _) in zip(after, before, strict=True)),
-        "the network's weights have changed: it is the image that is optimised, and never the network",
-    )
+    expect(all(torch.equal(weights.detach(), old) for weights, (old, _) in zip(after, before, strict=True)), changed)
     for weights, (_, asked) in zip(after, before, strict=True):
         expect(asked or not weights.requires_grad, "the network is no longer frozen: its weights require gradients now")
-        expect(
-            weights.requires_grad or not asked,
-            "the network is frozen now, and was not before; a gradient with respect to the image alone needs no change",
-        )
-    expect(
-        all(weights.grad is None for weights in after),
-        "the network's weights have got a gradient: ask for the image's alone, as in torch.autograd.grad(loss, image)",
-    )
+        expect(weights.requires_grad or not asked, frozen)
+    expect(all(weights.grad is None for weights in after), with_gradient)
 
 
 def expect_untouched(image: Tensor, what: str) -> None:
