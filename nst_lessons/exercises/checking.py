@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from nst_lessons.exercises.memory_limit import memory_limit
 from nst_lessons.exercises.time_limit import TimeLimit, TimeOver
@@ -217,26 +216,6 @@ def in_words(error: BaseException) -> str:
     except Exception:
         lines = []
     return f"{type(error).__name__}: {shorten(lines[0], 200).rstrip('.') if lines else 'no details'}"
-
-
-class FewOperations(TorchFunctionMode):
-    """A context that allows so many of torch's operations, on tensors of any size: no loop over pixels needs so few.
-
-    Raises:
-        Mistake: with the sentence, at the first operation beyond.
-    """
-
-    def __init__(self, most: int, sentence: str) -> None:
-        super().__init__()
-        self.left, self.sentence = most, sentence
-
-    def __torch_function__(
-        self, function: Callable[..., Any], types: object, args: Any = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Count, and call."""
-        self.left -= 1
-        expect(self.left >= 0, self.sentence)
-        return function(*args, **(kwargs or {}))
 
 
 class Draw:

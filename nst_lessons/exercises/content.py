@@ -267,6 +267,6 @@ def searched(
     expect_result(result, noise)
     expect(not near(result, photo), "the result is the photo itself; it must come from the photo's features alone")
     expect(not close(result, noise), "the result is the start; does the optimiser change the image that is returned?")
-    expect_search(network, noise, "the start that was given", {"the photo": photo})
+    expect_search(network, noise, "the start that was given", photo, "the photo")
     image: Tensor = result
     return image

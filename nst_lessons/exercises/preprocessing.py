@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+from torch.overrides import TorchFunctionMode
 
 from nst_lessons.exercises.checking import (
     Answer,
     Draw,
-    FewOperations,
     close,
     exercise,
     expect,
@@ -216,6 +217,26 @@ def check_total_variation(total_variation: Answer, draw: Draw) -> None:
     expect(close(found, reference_variation(large)), "it is right for one image and wrong for a larger one")
     expect(float(total_variation(torch.full((1, 3, 5, 7), 0.5)).abs()) < 1e-9, "a plain grey image must have 0")
     expect_gradient(total_variation, images[0])
+
+
+class FewOperations(TorchFunctionMode):
+    """A context that allows so many of torch's operations, on tensors of any size: no loop over pixels needs so few.
+
+    Raises:
+        Mistake: with the sentence, at the first operation beyond.
+    """
+
+    def __init__(self, most: int, sentence: str) -> None:
+        super().__init__()
+        self.left, self.sentence = most, sentence
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: object, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Count, and call."""
+        self.left -= 1
+        expect(self.left >= 0, self.sentence)
+        return function(*args, **(kwargs or {}))
 
 
 def streaked_images(draw: Draw, count: int) -> list[Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -142,19 +142,18 @@ def expect_result(result: object, like: Tensor) -> None:
     expect(low >= 0 and high <= 1, f"the result leaves [0, 1], with values from {low:.2f} to {high:.2f}; clamp it")
 
 
-def expect_search(network: WatchedNetwork, start: Tensor, asked: str, others: Mapping[str, Tensor]) -> None:
+def expect_search(network: WatchedNetwork, start: Tensor, asked: str, other: Tensor, name: str) -> None:
     """Raise `Mistake` unless a network was shown one image after another, from the start on, each with a new gradient.
 
     Args:
         asked: what the start is called.
-        others: ``{name: image}`` that the search may have begun at instead.
+        other, name: an image that the search may have begun at instead, and what it is called.
     """
     searches = network.searches
     expect(bool(searches), "no image that requires a gradient goes through the network: nothing is searched for")
     first = searches[0].image.split(1)  # photo and image may go through the network side by side
     if not any(near(each, start) for each in first):
-        for name, image in others.items():
-            expect(not near(first[0], image), f"the search begins at {name}; it must begin at {asked}")
+        expect(not near(first[0], other), f"the search begins at {name}; it must begin at {asked}")
         raise Mistake(f"the search begins at another image than {asked}")
     expect(
         len(searches) > 1,
