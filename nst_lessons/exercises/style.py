@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -117,16 +116,13 @@ def check_shuffle_positions(shuffle_positions: Answer, draw: Draw) -> None:
     order = draw.order(positions)
     shuffled = shuffle_positions(features, order)
     expect_shape(shuffled, tuple(features.shape), "the result")
-    rows, columns = features.flatten(2), features.mT.flatten(2)
+    rows, by_columns = features.flatten(2), features.mT.flatten(2)[..., order]
     if not close(shuffled, rows[..., order].view_as(features)):
+        put_back, inverse = by_columns.view_as(features.mT).mT, rows[..., order.argsort()]
         mistakes = {
-            "the order is applied the other way round: what stood at order[0] must come first": rows[
-                ..., order.argsort()
-            ],
-            "the positions are counted column by column; row by row was asked": columns[..., order],
-            "the positions are read and put back column by column; row by row was asked": (
-                columns[..., order].view_as(features.mT).mT
-            ),
+            "the order is applied the other way round: what stood at order[0] must come first": inverse,
+            "the positions are counted column by column; row by row was asked": by_columns,
+            "the positions are read and put back column by column; row by row was asked": put_back,
         }
         for sentence, wrong in mistakes.items():
             expect(not close(shuffled, wrong.reshape(features.shape)), sentence)
@@ -236,30 +232,6 @@ def random_gram(channels: int, draw: Draw) -> Tensor:
     return gram(torch.randn(1, channels, 40, 2, generator=draw.generator, dtype=torch.float64))
 
 
-class StyleNetwork(WatchedNetwork):
-    """A watched network that also notes the first gradient which comes back to each layer's features.
-
-    Attributes:
-        returned: ``{layer: gradient}``, of what is computed from these features alone, not from deeper ones.
-    """
-
-    def __init__(self, draw: Draw) -> None:
-        super().__init__(draw, ((8, 8), (12, 12)))
-        self.returned: dict[str, Tensor] = {}
-
-    def forward(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        """The features, see `Backbone`."""
-        features = {layer: maps.clone() for layer, maps in super().forward(image, layers).items()}
-        for layer, maps in features.items():
-            if maps.requires_grad:
-                maps.register_hook(partial(self.note, layer))
-        return features
-
-    def note(self, layer: str, gradient: Tensor) -> None:
-        """A gradient has come back to a layer's features."""
-        self.returned.setdefault(layer, gradient.detach().clone())
-
-
 @exercise("Style reconstruction")
 def check_style_reconstruction(reconstruct_style: Answer, draw: Draw) -> None:
     """``reconstruct_style(network, painting, layers, start, steps) -> image``: from the start to the painting's style.
@@ -269,7 +241,7 @@ def check_style_reconstruction(reconstruct_style: Answer, draw: Draw) -> None:
     network's features at the layers are the painting's. The sum over the layers of ``|G - A|^2 / |A|^2`` must fall
     below a quarter of the start's, and below 1. Gatys et al. (2016), section 2.2.
     """
-    network, noise = StyleNetwork(draw), draw.image(16, 24)
+    network, noise = WatchedNetwork(draw, ((8, 8), (12, 12))), draw.image(16, 24)
     painting = painting_like(noise, draw)
     result = searched(reconstruct_style, network, painting, LAYERS, noise, STEPS)
     expect_gram_losses(network, painting)
@@ -288,7 +260,7 @@ def check_style_reconstruction(reconstruct_style: Answer, draw: Draw) -> None:
 
 
 def searched(
-    reconstruct_style: Answer, network: StyleNetwork, painting: Tensor, layers: list[str], noise: Tensor, steps: int
+    reconstruct_style: Answer, network: WatchedNetwork, painting: Tensor, layers: list[str], noise: Tensor, steps: int
 ) -> Tensor:
     """A reconstruction's result, an image that was searched for from the noise on."""
     network.passes.clear()
@@ -313,7 +285,7 @@ def searched(
     return image
 
 
-def expect_gram_losses(network: StyleNetwork, painting: Tensor) -> None:
+def expect_gram_losses(network: WatchedNetwork, painting: Tensor) -> None:
     """Raise `Mistake` unless the gradient at each layer's features is that of a loss of their Gram matrix."""
     for layer in LAYERS:
         expect(
@@ -335,7 +307,7 @@ def expect_gram_losses(network: StyleNetwork, painting: Tensor) -> None:
         )
 
 
-def expect_fall(network: StyleNetwork, painting: Tensor, noise: Tensor, result: Tensor) -> None:
+def expect_fall(network: WatchedNetwork, painting: Tensor, noise: Tensor, result: Tensor) -> None:
     """Raise `Mistake` unless the style loss has fallen below a quarter, and below 1."""
     loss, at_start = (float(network.style_errors(image, painting, LAYERS).sum()) for image in (result, noise))
     asked = min(at_start / 4, 1.0)

@@ -28,7 +28,7 @@ class Pass:
 
 
 class WatchedNetwork(Backbone):
-    """A tiny frozen network with random weights that notes what it is shown.
+    """A tiny frozen network with random weights that notes what it is shown, and which gradients come back.
 
     Args:
         draw: gives the weights.
@@ -36,7 +36,8 @@ class WatchedNetwork(Backbone):
 
     Attributes:
         passes: the images it has been shown, with the layers asked for.
-        gradients: whether they add up from pass to pass.
+        returned: ``{layer: the first gradient that came back to its features}``, not from deeper ones.
+        gradients_add_up: whether an image's ``.grad`` was not emptied between two passes.
     """
 
     def __init__(self, draw: Draw, blocks: Sequence[Sequence[int]] = ((4, 4), (6, 6))) -> None:
@@ -46,16 +47,39 @@ class WatchedNetwork(Backbone):
             scale = math.sqrt(2 / weights[0].numel()) if weights.ndim > 1 else 0.1
             weights.copy_(scale * torch.randn(weights.shape, generator=draw.generator))
         self.passes: list[Pass] = []
-        self.gradients = GradientWatch()
+        self.returned: dict[str, Tensor] = {}
+        self.gradients_add_up = self.first_since_the_pass = False
 
     def forward(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """The features, see `Backbone`."""
-        features = super().forward(image, layers)
+        features = {layer: maps.clone() for layer, maps in super().forward(image, layers).items()}
         searching = image.requires_grad and torch.is_grad_enabled()
         self.passes.append(Pass(image.detach().clone(), tuple(features), searching))
         if searching:
-            self.gradients.begin(image)
+            self.watch_gradient(image)
+            for layer, maps in features.items():
+                maps.register_hook(partial(self.note_returned, layer))
         return features
+
+    def note_returned(self, layer: str, gradient: Tensor) -> None:
+        """A gradient has come back to a layer's features."""
+        self.returned.setdefault(layer, gradient.detach().clone())
+
+    def watch_gradient(self, image: Tensor) -> None:
+        """Be told when a gradient reaches the ``.grad`` of an image, or of what it was clamped from or the like."""
+        self.first_since_the_pass = True
+        node = image.view_as(image).grad_fn
+        while node is not None and not hasattr(node, "variable"):
+            node = node.next_functions[0][0] if node.next_functions else None
+        if node is not None:
+            node.register_prehook(partial(self.note_addition, node.variable))
+
+    def note_addition(self, leaf: Tensor, _: tuple[Tensor, ...]) -> None:
+        """A gradient is about to be added to an image's ``.grad``, which should be empty."""
+        # Two terms may be followed by one .backward() each: only the first can tell.
+        if self.first_since_the_pass and leaf.grad is not None:
+            self.gradients_add_up |= bool(leaf.grad.any())
+        self.first_since_the_pass = False
 
     def features_of(self, image: Tensor, layer: str) -> Tensor:
         """One layer's features, unnoticed."""
@@ -74,30 +98,6 @@ class WatchedNetwork(Backbone):
     def searches(self) -> list[Pass]:
         """The passes that a gradient was to follow."""
         return [each for each in self.passes if each.searching]
-
-
-class GradientWatch:
-    """Notices when an image's ``.grad`` is not emptied between two passes of a network."""
-
-    def __init__(self) -> None:
-        self.first_since_the_pass = False
-        self.added_up = False
-
-    def begin(self, image: Tensor) -> None:
-        """A pass of this image begins, or of a clamp or the like of the one whose ``.grad`` its gradient ends in."""
-        self.first_since_the_pass = True
-        node = image.view_as(image).grad_fn
-        while node is not None and not hasattr(node, "variable"):
-            node = node.next_functions[0][0] if node.next_functions else None
-        if node is not None:
-            node.register_prehook(partial(self.compare, node.variable))
-
-    def compare(self, leaf: Tensor, _: tuple[Tensor, ...]) -> None:
-        """A gradient is about to be added to an image's ``.grad``, which should be empty."""
-        # Two terms may be followed by one .backward() each: only the first can tell.
-        if self.first_since_the_pass and leaf.grad is not None:
-            self.added_up |= bool(leaf.grad.any())
-        self.first_since_the_pass = False
 
 
 @contextmanager
@@ -160,7 +160,7 @@ def expect_search(network: WatchedNetwork, start: Tensor, asked: str, other: Ten
         "the image goes through the network only once; each step must compute its features anew. "
         "Is the loop missing, or the return inside it?",
     )
-    expect(not network.gradients.added_up, "gradients add up from step to step; call optimizer.zero_grad() in each one")
+    expect(not network.gradients_add_up, "gradients add up from step to step; call optimizer.zero_grad() in each one")
 
 
 def near(image: Tensor, other: Tensor) -> bool:
