@@ -26,8 +26,7 @@ from nst_lessons.exercises.watching import (
 )
 from nst_lessons.losses import relative_error
 
-STEPS = 60  # of the reconstruction that is checked
-FEW_STEPS = 4
+STEPS, FEW_STEPS = 60, 4  # of the reconstruction that is checked
 
 
 @exercise("Content loss")
@@ -187,36 +186,30 @@ def judge_gradient(answer: object, network: WatchedNetwork, image: Tensor, layer
     right = relative_error(F, target)
     (slope,) = torch.autograd.grad(right, x)
     others = {name: network.features_of(image, name) for name in network.layers if name != layer}
-    mistakes = {
-        "the loss is 0; is the target computed from the image itself?": 0.0,
-        **{
-            f"the loss is that of {name}; {layer} was asked": relative_error(maps, target)
-            for name, maps in others.items()
-            if maps.shape == target.shape
-        },
-        **wrong_losses(F.detach(), target),
+    itself = {"the loss is 0; is the target computed from the image itself?": 0.0}
+    elsewhere = {
+        f"the loss is that of {name}; {layer} was asked": relative_error(maps, target)
+        for name, maps in others.items()
+        if maps.shape == target.shape
     }
+    mistakes = {**itself, **elsewhere, **wrong_losses(F.detach(), target)}
     expect_value(value, right.detach(), mistakes, f"the loss is not |F - P|^2 / |P|^2 at {layer}")
-    there = gradient is not None
-    expect(there, "the gradient is None; is .grad read before backward, or from a tensor that is a copy?")
+    missing = gradient is None
+    expect(not missing, "the gradient is None; is .grad read before backward, or from a tensor that is a copy?")
     of_features = getattr(gradient, "shape", ()) == target.shape
     expect(not of_features, "this is the gradient of the features; that of the image was asked")
     expect_shape(gradient, tuple(image.shape), "the gradient")
     expect(not gradient.requires_grad, "the gradient requires a gradient itself; create_graph was not asked")
-    expect_value(
-        gradient,
-        slope,
-        {
-            "the gradient is 0 everywhere; is the loss cut off from the image?": 0 * slope,
-            "the sign of the gradient is wrong": -slope,
-            "the gradient counts twice: it is added to that of an earlier backward": 2 * slope,
-            "the gradient is scaled to the length 1, which was not asked": slope / slope.norm(),
-            "only the sign of the gradient is returned": slope.sign(),
-            "this is the image after a step; the gradient alone was asked": image - slope,
-            "this is the gradient of the root of the loss": slope / (2 * right.detach().sqrt()),
-        },
-        "the gradient is not that of the loss with respect to the image",
-    )
+    wrong = {
+        "the gradient is 0 everywhere; is the loss cut off from the image?": 0 * slope,
+        "the sign of the gradient is wrong": -slope,
+        "the gradient counts twice: it is added to that of an earlier backward": 2 * slope,
+        "the gradient is scaled to the length 1, which was not asked": slope / slope.norm(),
+        "only the sign of the gradient is returned": slope.sign(),
+        "this is the image after a step; the gradient alone was asked": image - slope,
+        "this is the gradient of the root of the loss": slope / (2 * right.detach().sqrt()),
+    }
+    expect_value(gradient, slope, wrong, "the gradient is not that of the loss with respect to the image")
 
 
 @exercise("Reconstruction")

@@ -200,19 +200,17 @@ def check_total_variation(total_variation: Answer, draw: Draw) -> None:
     values = [total_variation(image) for image in images]
     for value in values:
         expect_scalar(value, "the total variation")
-    expect(
-        close(total_variation(images[0]), values[0]),
-        "the second call gives another value than the first: something is remembered",
-    )
+    again = close(total_variation(images[0]), values[0])
+    expect(again, "the second call gives another value than the first: something is remembered")
     tables = [variation_mistakes(image) for image in images]
-    expect_value(
-        torch.stack([value.reshape(()) for value in values]),
-        torch.stack([reference_variation(image) for image in images]),
-        {sentence: torch.stack([table[sentence] for table in tables]) for sentence in tables[0]},
-        "the value is not the mean of the squared differences",
+    mistakes = {sentence: torch.stack([table[sentence] for table in tables]) for sentence in tables[0]}
+    found, right = (
+        torch.cat([value.reshape(1) for value in values]),
+        torch.stack(list(map(reference_variation, images))),
     )
-    with FewOperations(150, "rows or pixels are compared in a loop; shift the whole image by one pixel instead"):
-        large = torch.rand(1, 3, 200, 300, generator=draw.generator)
+    expect_value(found, right, mistakes, "the value is not the mean of the squared differences")
+    large = torch.rand(1, 3, 200, 300, generator=draw.generator)
+    with FewOperations():
         found = total_variation(large)
     expect(close(found, reference_variation(large)), "it is right for one image and wrong for a larger one")
     expect(float(total_variation(torch.full((1, 3, 5, 7), 0.5)).abs()) < 1e-9, "a plain grey image must have 0")
@@ -220,22 +218,20 @@ def check_total_variation(total_variation: Answer, draw: Draw) -> None:
 
 
 class FewOperations(TorchFunctionMode):
-    """A context that allows so many of torch's operations, on tensors of any size: no loop over pixels needs so few.
+    """A context that allows 150 of torch's operations, on tensors of any size: no loop over pixels needs so few.
 
     Raises:
-        Mistake: with the sentence, at the first operation beyond.
+        Mistake: at the first operation beyond.
     """
 
-    def __init__(self, most: int, sentence: str) -> None:
-        super().__init__()
-        self.left, self.sentence = most, sentence
+    left = 150
 
     def __torch_function__(
         self, function: Callable[..., Any], types: object, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Count, and call."""
         self.left -= 1
-        expect(self.left >= 0, self.sentence)
+        expect(self.left >= 0, "rows or pixels are compared in a loop; shift the whole image by one pixel instead")
         return function(*args, **(kwargs or {}))
 
 
