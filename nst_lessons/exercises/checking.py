@@ -102,7 +102,7 @@ class Check:
 
 def exercise(title: str) -> Callable[[Callable[[Answer, Draw], None]], Check]:
     """Make a check of a function that raises `Mistake` for a wrong answer."""
-    return lambda examine: Check(title, examine)
+    return partial(Check, title)
 
 
 def grading() -> bool:
@@ -142,10 +142,8 @@ class Answer:
             for what in changed:
                 GLOBAL_STATE[what][1](state[what])
         expect(value is not None, "the function returns nothing; does it end with return?")
-        expect(
-            all(map(same, inputs, before)),
-            "the function changes what it was given; work on a copy, without operations in place",
-        )
+        untouched = all(map(same, inputs, before))
+        expect(untouched, "the function changes what it was given; work on a copy, without operations in place")
         if changed:
             raise Mistake(changed[0])
         return value
@@ -290,10 +288,11 @@ def expect_value(value: Tensor, right: Tensor | float, mistakes: Mapping[str, Te
     """
     if close(value, right):
         return
-    sentences = [sentence for sentence, wrong in mistakes.items() if close(value, wrong)]
-    coarse = f"the result is {value.dtype}, which rounds too much; use float32 or float64"
-    expect(bool(sentences) or value.dtype in (torch.float32, torch.float64), coarse)
-    raise Mistake(sentences[0] if sentences else otherwise)
+    for sentence, wrong in mistakes.items():
+        expect(not close(value, wrong), sentence)
+    fine = value.dtype in (torch.float32, torch.float64)
+    expect(fine, f"the result is {value.dtype}, which rounds too much; use float32 or float64")
+    raise Mistake(otherwise)
 
 
 def expect_function(answer: Answer, inputs: tuple[Any, ...], others: tuple[Any, ...]) -> None:
