@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -179,52 +179,47 @@ def check_style_loss(style_loss: Answer, draw: Draw) -> None:
 
     Only the layers of `weights` count; `grams` and `targets` may have more.
     """
-    first, second, third = names = ["relu1_1", "relu2_1", "relu3_1"]
+    names, (u, v) = ["relu1_1", "relu2_1", "relu3_1"], (draw.number(), draw.number(3.5, 6.0))
     sizes = dict(zip(names, draw.sizes(3), strict=True))
     grams, targets = ({name: random_gram(sizes[name], draw) for name in order} for order in (names, names[::-1]))
-    weights = {first: draw.number(), second: draw.number(3.5, 6.0)}
+    weights, w = {names[0]: u, names[1]: v}, torch.tensor([u, v], dtype=torch.float64)
     loss = style_loss(grams, targets, weights)
     expect_scalar(loss, "the loss")
     others = {name: G + 1 for name, G in grams.items()}
     expect_function(style_loss, (grams, targets, weights), (others, targets, weights))
-    each = {name: relative_error(grams[name], targets[name]) for name in names}
-    by_own_norm = {name: relative_error(targets[name], grams[name]) for name in names}
-    undivided = {name: (grams[name] - targets[name]).square().sum() for name in names}
-    right = weighted(each, weights)
-    mistakes = wrong_sums(each, weights) | {
-        "layers without a weight count too; only those of the weights are asked": each[third] + right,
-        "it is divided by |G|^2 instead of the target's |A|^2": weighted(by_own_norm, weights),
-        "a layer's loss is not divided by its target's |A|^2": weighted(undivided, weights),
+    *asked, (unasked_G, unasked_A) = [(grams[name], targets[name]) for name in names]
+    losses = torch.stack([relative_error(G, A) for G, A in asked])
+    by_own_norm = torch.stack([relative_error(A, G) for G, A in asked])
+    undivided = torch.stack([(G - A).square().sum() for G, A in asked])
+    all_layers = w @ losses + relative_error(unasked_G, unasked_A)
+    mistakes = wrong_sums(losses, w) | {
+        "layers without a weight count too; only those of the weights are asked": all_layers,
+        "it is divided by |G|^2 instead of the target's |A|^2": w @ by_own_norm,
+        "a layer's loss is not divided by its target's |A|^2": w @ undivided,
     }
-    expect_value(loss, right, mistakes, "the value is not the weighted sum of the layers' losses")
+    expect_value(loss, w @ losses, mistakes, "the value is not the weighted sum of the layers' losses")
     expect(float(style_loss(targets, targets, weights).abs()) < 1e-9, "equal matrices must have a loss of 0")
     for name in weights:
         expect_gradient(lambda x, name=name: style_loss({**grams, name: x}, targets, weights), grams[name])  # type: ignore[misc]
 
 
-def wrong_sums(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> dict[str, Tensor | float]:
-    """``{sentence: what comes out with this mistake}`` of the weighted sum of two layers' losses."""
-    (first, u), (second, v) = weights.items()
-    right, plain = weighted(losses, weights), losses[first] + losses[second]
+def wrong_sums(losses: Tensor, w: Tensor) -> dict[str, Tensor | float]:
+    """``{sentence: what comes out with this mistake}`` of the weighted sum of two layers' losses, each ``(2,)``."""
+    right, plain = w @ losses, losses.sum()
+    of_sums = w.sum() * plain
     return {
         "the weights are left out": plain,
         "the weights are left out, and the mean is taken": plain / 2,
-        "it is divided by the sum of the weights": right / (u + v),
+        "it is divided by the sum of the weights": right / w.sum(),
         "it is divided by the number of layers": right / 2,
-        "each layer has the weight of the other": weighted(losses, {first: v, second: u}),
-        "all layers have the weight of the last one": plain * v,
-        "the weights are squared": weighted(losses, {first: u**2, second: v**2}),
-        "the sum of the weights is multiplied by that of the losses; each layer has a weight of its own": plain
-        * (u + v),
-        "only the last layer counts: does the sum begin anew in the loop?": v * losses[second],
-        "only the first layer counts: does the function return within the loop?": u * losses[first],
+        "each layer has the weight of the other": w.flip(0) @ losses,
+        "all layers have the weight of the last one": w[1] * plain,
+        "the weights are squared": w**2 @ losses,
+        "the sum of the weights is multiplied by that of the losses; each layer has a weight of its own": of_sums,
+        "only the last layer counts: does the sum begin anew in the loop?": w[1] * losses[1],
+        "only the first layer counts: does the function return within the loop?": w[0] * losses[0],
         "the root of the loss was not asked": right.sqrt(),
     }
-
-
-def weighted(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    """The weighted sum of those losses that have a weight."""
-    return torch.stack([weight * losses[name] for name, weight in weights.items()]).sum()
 
 
 def random_gram(channels: int, draw: Draw) -> Tensor:
