@@ -243,10 +243,8 @@ def check_reconstruction(reconstruct: Answer, draw: Draw) -> None:
     )
     evaluations = len(network.searches)
     searched(reconstruct, network, photo, layer, noise, FEW_STEPS)
-    expect(
-        len(network.searches) < evaluations,
-        f"{FEW_STEPS} steps and {STEPS} steps are the same number of steps; is `steps` used?",
-    )
+    fewer = len(network.searches) < evaluations
+    expect(fewer, f"{FEW_STEPS} steps and {STEPS} steps are the same number of steps; is `steps` used?")
 
 
 def searched(

@@ -63,10 +63,8 @@ def check_convert_weight(convert_weight: Answer, draw: Draw) -> None:
     for name in PUBLICATIONS:
         stays = math.isclose(ask(weight, name, name), weight, rel_tol=1e-4)
         expect(stays, f"from {name} to {name} the weight must stay as it is")
-    expect(
-        agree(ask_all(3 * weight), 3 * right),
-        "three times the weight does not give three times the result: is something added, or remembered?",
-    )
+    linear = agree(ask_all(3 * weight), 3 * right)
+    expect(linear, "three times the weight does not give three times the result: is something added, or remembered?")
 
 
 def published_factors(N: int, M: int, term: Literal["content", "style"] = "style") -> dict[str, float]:
@@ -158,12 +156,10 @@ def check_balance(balance: Answer, draw: Draw) -> None:
         wrong_balances(alpha, beta, photo, painting),
         "the value is not that of the paper's style loss, times beta, by that of its content loss, times alpha",
     )
-    expect_value(
-        answer(alpha, beta, scale * photo, scale * painting),
-        scale**2 * right,
-        {"a second call gives what the first gave: is something remembered?": right},
-        "features s times as large make style gain s^2 on content, and here they do not",
-    )
+    scaled = answer(alpha, beta, scale * photo, scale * painting)
+    remembered = {"a second call gives what the first gave: is something remembered?": right}
+    otherwise = "features s times as large make style gain s^2 on content, and here they do not"
+    expect_value(scaled, scale**2 * right, remembered, otherwise)
 
 
 def content_energy(features: Tensor) -> Tensor:

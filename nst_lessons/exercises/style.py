@@ -66,10 +66,8 @@ def check_gram_matrix(gram_matrix: Answer, draw: Draw) -> None:
     otherwise = "the values are not those of F F^T / (H W); does each channel's row hold all of its positions?"
     expect_value(G, right, wrong_grams(features), otherwise)
     signed = features - 0.5
-    expect(
-        close(gram_matrix(signed), gram(signed)),
-        "features below 0 are cut off, or their sign is lost; they count as they are",
-    )
+    signs_count = close(gram_matrix(signed), gram(signed))
+    expect(signs_count, "features below 0 are cut off, or their sign is lost; they count as they are")
     batch = draw.features(3)
     several, right_ones = gram_matrix(batch), gram(batch)
     expect_shape(several, (3, batch.shape[1], batch.shape[1]), "the Gram matrix of a batch of 3")
@@ -248,10 +246,8 @@ def check_style_reconstruction(reconstruct_style: Answer, draw: Draw) -> None:
     expect_fall(network, painting, noise, result)
     evaluations = len(network.searches)
     searched(reconstruct_style, network, painting, ["relu2_2"], draw.image(10, 15), FEW_STEPS)
-    expect(
-        len(network.searches) < evaluations,
-        f"{FEW_STEPS} steps and {STEPS} steps are the same number of steps; is `steps` used?",
-    )
+    fewer = len(network.searches) < evaluations
+    expect(fewer, f"{FEW_STEPS} steps and {STEPS} steps are the same number of steps; is `steps` used?")
 
 
 def searched(
@@ -296,10 +292,8 @@ def expect_gram_losses(network: WatchedNetwork, painting: Tensor) -> None:
         # What depends on G = F F^T alone has a gradient S F: each map's is a mix of the feature maps.
         maps, slopes = F[0].flatten(1).double(), gradient[0].flatten(1).double()
         rest = slopes - slopes @ torch.linalg.pinv(maps) @ maps
-        expect(
-            float(rest.norm()) < 0.01 * float(slopes.norm()),
-            f"the loss at {layer} is not one of the Gram matrix: something else than F F^T counts",
-        )
+        of_gram = float(rest.norm()) < 0.01 * float(slopes.norm())
+        expect(of_gram, f"the loss at {layer} is not one of the Gram matrix: something else than F F^T counts")
 
 
 def expect_fall(network: WatchedNetwork, painting: Tensor, noise: Tensor, result: Tensor) -> None:

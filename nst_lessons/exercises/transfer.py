@@ -167,10 +167,8 @@ def judge_terms(loss_fn: Answer, case: Case, image: Tensor, mistaken: dict[str, 
     `mistaken` is ``{sentence: the case whose terms come out with this mistake}``.
     """
     terms, right = loss_fn(image), case.terms(image)
-    expect(
-        isinstance(terms, Mapping) and set(terms) == {"content", "style"},
-        'the loss function must give its terms by name, {"content": ..., "style": ...}',
-    )
+    by_name = isinstance(terms, Mapping) and set(terms) == {"content", "style"}
+    expect(by_name, 'the loss function must give its terms by name, {"content": ..., "style": ...}')
     exchanged = replace(case, alpha=case.beta, beta=case.alpha)
     others = {**mistaken, "alpha and beta are exchanged: alpha is the content's weight, beta the style's": exchanged}
     for name, wrong in (("content", wrong_contents(case, image)), ("style", wrong_styles(case, image))):
@@ -323,10 +321,8 @@ def check_style_transfer(transfer: Answer, draw: Draw) -> None:
     first, second = (colourful(size, draw) for size in (photo, draw.image(25, 32)))
 
     faithful, content, style = transferred(transfer, network, photo, first, 1.0, 0.01)
-    expect(
-        float(network.content_error(faithful, first, CONTENT_LAYER)) > content / 5,
-        "the result has the painting's content; are photo and painting exchanged?",
-    )
+    to_painting = float(network.content_error(faithful, first, CONTENT_LAYER))
+    expect(to_painting > content / 5, "the result has the painting's content; are photo and painting exchanged?")
     _, free_content, free_style = transferred(transfer, network, photo, second, 0.01, 1.0)
     expect(
         content <= 2 * free_content or free_style <= max(2 * style, 0.1),
