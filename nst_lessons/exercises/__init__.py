@@ -1,7 +1,7 @@
 """Checks of the exercises, lesson by lesson: ``check_gram_matrix(my_function)`` answers in one sentence.
 
 What all checks share stands in `checking`, and in `watching` where a network is at work; those of lessons 1 to 6 in
-`preprocessing`, `features`, `content`, `style`, `transfer` (and `transfer_loss`) and `recipes`.
+`preprocessing`, `features`, `content`, `style`, `transfer` and `recipes`.
 """
 
 from nst_lessons.exercises.content import (
@@ -28,7 +28,6 @@ from nst_lessons.exercises.style import (
     check_layer_style_loss,
     check_shuffle_positions,
     check_style_loss,
+    check_style_reconstruction,
 )
-from nst_lessons.exercises.style_reconstruction import check_style_reconstruction
-from nst_lessons.exercises.transfer import check_style_transfer, check_sweep, check_total_cost
-from nst_lessons.exercises.transfer_loss import check_transfer_loss
+from nst_lessons.exercises.transfer import check_style_transfer, check_sweep, check_total_cost, check_transfer_loss

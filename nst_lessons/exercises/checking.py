@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from nst_lessons.exercises.memory_limit import memory_limit
 from nst_lessons.exercises.time_limit import TimeLimit, TimeOver
@@ -103,7 +102,7 @@ class Check:
 
 def exercise(title: str) -> Callable[[Callable[[Answer, Draw], None]], Check]:
     """Make a check of a function that raises `Mistake` for a wrong answer."""
-    return lambda examine: Check(title, examine)
+    return partial(Check, title)
 
 
 def grading() -> bool:
@@ -143,10 +142,8 @@ class Answer:
             for what in changed:
                 GLOBAL_STATE[what][1](state[what])
         expect(value is not None, "the function returns nothing; does it end with return?")
-        expect(
-            all(map(same, inputs, before)),
-            "the function changes what it was given; work on a copy, without operations in place",
-        )
+        untouched = all(map(same, inputs, before))
+        expect(untouched, "the function changes what it was given; work on a copy, without operations in place")
         if changed:
             raise Mistake(changed[0])
         return value
@@ -217,26 +214,6 @@ def in_words(error: BaseException) -> str:
     except Exception:
         lines = []
     return f"{type(error).__name__}: {shorten(lines[0], 200).rstrip('.') if lines else 'no details'}"
-
-
-class FewOperations(TorchFunctionMode):
-    """A context that allows so many of torch's operations, on tensors of any size: no loop over pixels needs so few.
-
-    Raises:
-        Mistake: with the sentence, at the first operation beyond.
-    """
-
-    def __init__(self, most: int, sentence: str) -> None:
-        super().__init__()
-        self.left, self.sentence = most, sentence
-
-    def __torch_function__(
-        self, function: Callable[..., Any], types: object, args: Any = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Count, and call."""
-        self.left -= 1
-        expect(self.left >= 0, self.sentence)
-        return function(*args, **(kwargs or {}))
 
 
 class Draw:
@@ -311,10 +288,11 @@ def expect_value(value: Tensor, right: Tensor | float, mistakes: Mapping[str, Te
     """
     if close(value, right):
         return
-    sentences = [sentence for sentence, wrong in mistakes.items() if close(value, wrong)]
-    coarse = f"the result is {value.dtype}, which rounds too much; use float32 or float64"
-    expect(bool(sentences) or value.dtype in (torch.float32, torch.float64), coarse)
-    raise Mistake(sentences[0] if sentences else otherwise)
+    for sentence, wrong in mistakes.items():
+        expect(not close(value, wrong), sentence)
+    fine = value.dtype in (torch.float32, torch.float64)
+    expect(fine, f"the result is {value.dtype}, which rounds too much; use float32 or float64")
+    raise Mistake(otherwise)
 
 
 def expect_function(answer: Answer, inputs: tuple[Any, ...], others: tuple[Any, ...]) -> None:

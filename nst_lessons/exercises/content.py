@@ -26,8 +26,7 @@ from nst_lessons.exercises.watching import (
 )
 from nst_lessons.losses import relative_error
 
-STEPS = 60  # of the reconstruction that is checked
-FEW_STEPS = 4
+STEPS, FEW_STEPS = 60, 4  # of the reconstruction that is checked
 
 
 @exercise("Content loss")
@@ -44,9 +43,8 @@ def check_content_loss(content_loss: Answer, draw: Draw) -> None:
         expect(loss.shape[-2:] != (height, width), "the sum is over the channels only; sum over the positions, too")
         expect(loss.shape[-1:] != (channels,), "the sum is over the positions only; sum over the channels, too")
     expect_scalar(loss, "the loss")
-    expect(
-        bool(loss.isfinite()), "the loss is no finite number; is each value divided by a feature of its own, often 0?"
-    )
+    finite = bool(loss.isfinite())
+    expect(finite, "the loss is no finite number; is each value divided by a feature of its own, often 0?")
     expect_value(loss, relative_error(F, P), wrong_losses(F, P), "the value is not |F - P|^2 / |P|^2")
     expect(float(content_loss(P, P).abs()) < 1e-9, "equal features must have a loss of 0")
     expect(close(content_loss(scale * F, scale * P), loss), "a larger scale of both must not change the loss")
@@ -56,24 +54,30 @@ def check_content_loss(content_loss: Answer, draw: Draw) -> None:
 
 def wrong_losses(F: Tensor, P: Tensor) -> dict[str, Tensor | float]:
     """``{sentence: what comes out with this mistake}`` of a content loss."""
-    squares, norm = (F - P).square(), P.square().sum()
-    own = P.square().sum((2, 3))
-    return {
-        "the square is missing: differences are taken as they are": (F - P).sum() / norm,
-        "the square is missing: absolute differences are summed": (F - P).abs().sum() / norm,
-        "the sum is squared, instead of each difference before it is summed": (F - P).sum().square() / norm,
+    squares, own = (F - P).square(), P.square().sum((2, 3))
+    by_channel = (squares.sum((2, 3)) / own).mean()
+    return relative_mistakes(F, P, "F", "P") | {
+        "the sum is squared, instead of each difference before it is summed": (F - P).sum().square() / own.sum(),
         "it is the paper's 1/2 |F - P|^2; ours is divided by the target's |P|^2 instead of by 2": squares.sum() / 2,
-        "it is not divided by the target's |P|^2": squares.sum(),
-        "it is divided by |P|, without the square": squares.sum() / norm.sqrt(),
-        "the root of the loss was not asked": (squares.sum() / norm).sqrt(),
-        "it is divided by |F|^2 instead of the target's |P|^2": squares.sum() / F.square().sum(),
-        "it is the mean of the squares; their sum by |P|^2 was asked": squares.mean(),
-        "it is divided by the number of values too": squares.mean() / norm,
-        "the sign is wrong": -squares.sum() / norm,
-        "there is a factor of 1/2 too many": squares.sum() / norm / 2,
-        "each channel is divided by its own |P|^2; all are divided by that of the whole": (
-            squares.sum((2, 3)) / own
-        ).mean(),
+        "it is divided by the number of values too": squares.mean() / own.sum(),
+        "each channel is divided by its own |P|^2; all are divided by that of the whole": by_channel,
+    }
+
+
+def relative_mistakes(x: Tensor, target: Tensor, X: str, T: str) -> dict[str, Tensor | float]:
+    """``{sentence: what comes out with this mistake}`` of ``|X - T|^2 / |T|^2``, where X and T are names."""
+    difference, norm = x - target, target.square().sum()
+    squares = difference.square().sum()
+    return {
+        "the square is missing: differences are taken as they are": difference.sum() / norm,
+        "the square is missing: absolute differences are summed": difference.abs().sum() / norm,
+        f"it is not divided by the target's |{T}|^2": squares,
+        f"it is divided by |{T}|, without the square": squares / norm.sqrt(),
+        "the root of the loss was not asked": (squares / norm).sqrt(),
+        f"it is divided by |{X}|^2 instead of the target's |{T}|^2": squares / x.square().sum(),
+        f"it is the mean of the squares; their sum by |{T}|^2 was asked": squares / x.numel(),
+        "the sign is wrong": -squares / norm,
+        "there is a factor of 1/2 too many": squares / norm / 2,
     }
 
 
@@ -92,27 +96,19 @@ def check_training_step(training_step: Answer, draw: Draw) -> None:
         return (curvature * (x - goal).square()).sum()
 
     gradient = 2 * curvature * (image - goal)
-    new, loss = pair(training_step(image, loss_fn, rate), "the new image and the loss, in this order")
-    expect_order(new, loss, image, "the new image and the loss, in this order")
+    right, asked = (image - rate * gradient).clamp(0, 1), "the new image and the loss, in this order"
+    new, loss = two_values(training_step(image, loss_fn, rate), image, 0, asked)
     expect_untouched(image, "the image")
     expect_shape(new, tuple(image.shape), "the new image")
     expect(not new.requires_grad, "the new image still requires a gradient; its steps would be kept: detach it")
-    right = (image - rate * gradient).clamp(0, 1)
-    expect_value(
-        new,
-        right,
-        wrong_steps(image, gradient, rate),
-        "the new image is not image - learning_rate * gradient, clamped to [0, 1]",
-    )
+    formula = "the new image is not image - learning_rate * gradient, clamped to [0, 1]"
+    expect_value(new, right, wrong_steps(image, gradient, rate), formula)
     expect(not isinstance(loss, Tensor), "the loss is a tensor, and a float was asked; .item() gives it")
     expect(isinstance(loss, float), f"the loss must be a float, and is a {type(loss).__name__}")
-    expect_value(
-        torch.tensor(loss),
-        loss_fn(image),
-        {"the loss is that after the step; that before it was asked": loss_fn(right)},
-        "the loss is not what loss_fn gives for the image before the step",
-    )
-    again, _ = pair(training_step(image, loss_fn, rate), "the new image and the loss, in this order")
+    after = {"the loss is that after the step; that before it was asked": loss_fn(right)}
+    otherwise = "the loss is not what loss_fn gives for the image before the step"
+    expect_value(torch.tensor(loss), loss_fn(image), after, otherwise)
+    again, _ = two_values(training_step(image, loss_fn, rate), image, 0, asked)
     expect(
         close(again, right),
         "the same call once more gives another image; do gradients add up, or is something kept from the first?",
@@ -142,19 +138,13 @@ def wrong_steps(image: Tensor, gradient: Tensor, rate: float) -> dict[str, Tenso
     }
 
 
-def pair(value: object, what: str) -> tuple[Tensor, Tensor]:
-    """The two values that a function returns; `Mistake` for anything else than two."""
-    expect(isinstance(value, tuple | list) and len(value) == 2, f"two values were asked: return {what}")
+def two_values(value: object, image: Tensor, place: int, asked: str) -> tuple[Tensor, Tensor]:
+    """The two values that a function returns; `Mistake` unless there are two, the one of the image's shape in place."""
+    expect(isinstance(value, tuple | list) and len(value) == 2, f"two values were asked: return {asked}")
     assert isinstance(value, tuple | list)
+    like_image = [getattr(each, "shape", ()) == image.shape for each in value]
+    expect(like_image[place] or not like_image[1 - place], f"the two values are in the wrong order: return {asked}")
     return value[0], value[1]
-
-
-def expect_order(map_like: object, number: object, image: Tensor, what: str) -> None:
-    """Raise `Mistake` when two values are exchanged, one of an image's shape and a number."""
-    shapes = [getattr(each, "shape", ()) for each in (map_like, number)]
-    expect(
-        shapes[0] == image.shape or shapes[1] != image.shape, f"the two values are in the wrong order: return {what}"
-    )
 
 
 @exercise("Gradient down to the pixels")
@@ -179,17 +169,15 @@ def check_gradient_to_the_image(loss_and_gradient: Answer, draw: Draw) -> None:
             with left_alone(network):
                 answer = loss_and_gradient(network, image, layer, target)
             expect_untouched(image, "the image")
-            expect(
-                target.grad is None, "the target has got a gradient, too; it is a constant, and only the image changes"
-            )
+            constant = target.grad is None
+            expect(constant, "the target has got a gradient, too; it is a constant, and only the image changes")
             judge_gradient(answer, network, image, layer, target.detach())
         network.requires_grad_(False)
 
 
 def judge_gradient(answer: object, network: WatchedNetwork, image: Tensor, layer: str, target: Tensor) -> None:
     """Raise `Mistake` unless an answer is the content loss and its gradient."""
-    loss, gradient = pair(answer, "the loss and the gradient, in this order")
-    expect_order(gradient, loss, image, "the loss and the gradient, in this order")
+    loss, gradient = two_values(answer, image, 1, "the loss and the gradient, in this order")
     expect(isinstance(loss, Tensor | float), f"the loss must be a number, and is a {type(loss).__name__}")
     value = torch.as_tensor(loss).detach()
     expect(value.numel() == 1, f"the loss must be one number, and has the shape {tuple(value.shape)}")
@@ -197,36 +185,31 @@ def judge_gradient(answer: object, network: WatchedNetwork, image: Tensor, layer
     F = network.features_of(x, layer)
     right = relative_error(F, target)
     (slope,) = torch.autograd.grad(right, x)
-    others = {name: network.features_of(image, name) for name in network.layers}
-    elsewhere: dict[str, Tensor | float] = {
+    others = {name: network.features_of(image, name) for name in network.layers if name != layer}
+    itself = {"the loss is 0; is the target computed from the image itself?": 0.0}
+    elsewhere = {
         f"the loss is that of {name}; {layer} was asked": relative_error(maps, target)
         for name, maps in others.items()
-        if maps.shape == target.shape and name != layer
+        if maps.shape == target.shape
     }
-    itself: dict[str, Tensor | float] = {"the loss is 0; is the target computed from the image itself?": 0.0}
-    mistakes = itself | elsewhere | wrong_losses(F.detach(), target)
+    mistakes = {**itself, **elsewhere, **wrong_losses(F.detach(), target)}
     expect_value(value, right.detach(), mistakes, f"the loss is not |F - P|^2 / |P|^2 at {layer}")
-    expect(
-        gradient is not None, "the gradient is None; is .grad read before backward, or from a tensor that is a copy?"
-    )
+    missing = gradient is None
+    expect(not missing, "the gradient is None; is .grad read before backward, or from a tensor that is a copy?")
     of_features = getattr(gradient, "shape", ()) == target.shape
     expect(not of_features, "this is the gradient of the features; that of the image was asked")
     expect_shape(gradient, tuple(image.shape), "the gradient")
     expect(not gradient.requires_grad, "the gradient requires a gradient itself; create_graph was not asked")
-    expect_value(
-        gradient,
-        slope,
-        {
-            "the gradient is 0 everywhere; is the loss cut off from the image?": 0 * slope,
-            "the sign of the gradient is wrong": -slope,
-            "the gradient counts twice: it is added to that of an earlier backward": 2 * slope,
-            "the gradient is scaled to the length 1, which was not asked": slope / slope.norm(),
-            "only the sign of the gradient is returned": slope.sign(),
-            "this is the image after a step; the gradient alone was asked": image - slope,
-            "this is the gradient of the root of the loss": slope / (2 * right.detach().sqrt()),
-        },
-        "the gradient is not that of the loss with respect to the image",
-    )
+    wrong = {
+        "the gradient is 0 everywhere; is the loss cut off from the image?": 0 * slope,
+        "the sign of the gradient is wrong": -slope,
+        "the gradient counts twice: it is added to that of an earlier backward": 2 * slope,
+        "the gradient is scaled to the length 1, which was not asked": slope / slope.norm(),
+        "only the sign of the gradient is returned": slope.sign(),
+        "this is the image after a step; the gradient alone was asked": image - slope,
+        "this is the gradient of the root of the loss": slope / (2 * right.detach().sqrt()),
+    }
+    expect_value(gradient, slope, wrong, "the gradient is not that of the loss with respect to the image")
 
 
 @exercise("Reconstruction")
@@ -241,17 +224,14 @@ def check_reconstruction(reconstruct: Answer, draw: Draw) -> None:
     photo = 0.1 + 0.8 * torch.rand(noise.shape, generator=draw.generator).round()
     layer = draw.random.choice(["relu2_1", "relu2_2"])
     result = searched(reconstruct, network, photo, layer, noise, STEPS)
+    asked = any(layer in each.layers for each in network.searches)
+    expect(asked, f"the network was not asked for {layer} of the image")
     expect(
-        any(layer in each.layers for each in network.searches), f"the network was not asked for {layer} of the image"
-    )
-    distance, whole = float((result - photo).norm()), float((noise - photo).norm())
-    expect(
-        distance > whole / 2,
+        (result - photo).norm() > (noise - photo).norm() / 2,
         "the result is nearer to the photo than its features alone can bring it; are pixels compared, or the photo "
         "mixed in?",
     )
-    P = network.features_of(photo, layer)
-    loss, at_start = (float(relative_error(network.features_of(image, layer), P)) for image in (result, noise))
+    loss, at_start = (float(network.content_error(image, photo, layer)) for image in (result, noise))
     expect(
         loss < 1.05 * at_start,
         f"the content loss rises, from {at_start:.2f} to {loss:.2f}; is a sign wrong, or the learning rate too large?",
@@ -263,10 +243,8 @@ def check_reconstruction(reconstruct: Answer, draw: Draw) -> None:
     )
     evaluations = len(network.searches)
     searched(reconstruct, network, photo, layer, noise, FEW_STEPS)
-    expect(
-        len(network.searches) < evaluations,
-        f"{FEW_STEPS} steps and {STEPS} steps are the same number of steps; is `steps` used?",
-    )
+    fewer = len(network.searches) < evaluations
+    expect(fewer, f"{FEW_STEPS} steps and {STEPS} steps are the same number of steps; is `steps` used?")
 
 
 def searched(
@@ -280,6 +258,6 @@ def searched(
     expect_result(result, noise)
     expect(not near(result, photo), "the result is the photo itself; it must come from the photo's features alone")
     expect(not close(result, noise), "the result is the start; does the optimiser change the image that is returned?")
-    expect_search(network, noise, "the start that was given", {"the photo": photo})
+    expect_search(network, noise, "the start that was given", photo, "the photo")
     image: Tensor = result
     return image

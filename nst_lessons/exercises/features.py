@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from nst_lessons.exercises.checking import Answer, Draw, Mistake, close, exercise, expect, expect_shape, expect_value
+from nst_lessons.exercises.watching import WatchedNetwork, left_alone
 from nst_lessons.images import STD, per_channel
 from nst_lessons.network import Backbone
-from nst_lessons.visualize import channel_means, selective_channels, top_channels
+from nst_lessons.visualize import selective_channels, top_channels
 
 Rule = Callable[[int, int], int]  # field and stride before a layer -> field after it
 
@@ -118,11 +120,12 @@ def check_most_selective(most_selective: Answer, draw: Draw) -> None:
     answers = [channel_numbers(most_selective(features, count)) for features in several]
     right = [selective_channels(features, count) for features in several]
     if answers != right:
-        wrong = {sentence: [mistaken(x, count) for x in several] for sentence, mistaken in MISTAKEN.items()}
-        said = next((sentence for sentence, numbers in wrong.items() if same_numbers(answers, numbers)), None)
+        tables = [wrong_choices(features, count) for features in several]
+        for sentence in tables[0]:
+            expect(not same_numbers(answers, [table[sentence] for table in tables]), sentence)
         sizes = {len(answer) for answer in answers}
-        expect(said is not None or sizes == {count}, f"{count} channels were asked, and {min(sizes)} are given")
-        raise Mistake(said or "these are not the channels with the highest peak over mean")
+        expect(sizes == {count}, f"{count} channels were asked, and {min(sizes)} are given")
+        raise Mistake("these are not the channels with the highest peak over mean")
     features, silent, negative = features_without_some(draw)
     for wanted in (2, features.shape[1]):
         chosen = channel_numbers(most_selective(features, wanted))
@@ -130,13 +133,10 @@ def check_most_selective(most_selective: Answer, draw: Draw) -> None:
             silent not in chosen,
             "a channel that is silent everywhere is chosen; its peak over its mean is 0 / 0, which is no number",
         )
-        expect(
-            not negative & set(chosen), "a channel whose mean is below 0 is chosen; only those above 0 were asked for"
-        )
-        expect(
-            chosen == selective_channels(features, wanted),
-            "where some channels are silent, the others must be chosen as before",
-        )
+        below = negative & set(chosen)
+        expect(not below, "a channel whose mean is below 0 is chosen; only those above 0 were asked for")
+        as_before = chosen == selective_channels(features, wanted)
+        expect(as_before, "where some channels are silent, the others must be chosen as before")
 
 
 def varied_features(draw: Draw) -> Tensor:
@@ -181,44 +181,32 @@ def selectivity(features: Tensor, dims: tuple[int, ...] = (0, 2, 3)) -> Tensor:
     return features.amax(dims) / features.mean(dims)
 
 
-def ranked_by(values: Callable[[Tensor], Tensor]) -> Callable[[Tensor, int], Sequence[float]]:
-    """Where the largest of some values of the features are, the largest first."""
-    return lambda features, count: values(features).argsort(descending=True)[:count].tolist()
-
-
-MISTAKEN: dict[str, Callable[[Tensor, int], Sequence[float]]] = {
-    "the least selective of them comes first": lambda x, n: selective_channels(x, n)[::-1],
-    "they are sorted by number; the most selective first was asked": lambda x, n: sorted(selective_channels(x, n)),
-    "these are the channels with the largest mean; the peak over the mean was asked": top_channels,
-    "channels are counted from 1; the first one is 0": lambda x, n: [1 + i for i in selective_channels(x, n)],
-    "all channels are given; count says how many": lambda x, n: selective_channels(x, x.shape[1]),
-    "these are the ratios; the channels' numbers were asked": lambda x, n: (
-        selectivity(x).sort(descending=True).values[:n].tolist()
-    ),
-} | {
-    sentence: ranked_by(values)
-    for sentence, values in {
-        "these are the least selective ones, or the mean is divided by the peak": lambda x: -selectivity(x),
-        "these are the channels with the highest peak; it was to be divided by the mean": lambda x: x.amax((0, 2, 3)),
-        "the mean is subtracted from the peak; divided was asked": lambda x: x.amax((0, 2, 3)) - channel_means(x),
-        "the peak is divided by the standard deviation; by the mean was asked": lambda x: (
-            x.amax((0, 2, 3)) / x.std((0, 2, 3))
-        ),
-        "only the first image counts; peak and mean are over all of them": lambda x: selectivity(x[:1]),
-        "only the last image counts; peak and mean are over all of them": lambda x: selectivity(x[-1:]),
-        "the images are averaged before the peak is taken; it is over all of them": lambda x: selectivity(
-            x.mean(0, keepdim=True)
-        ),
-        "the ratio is taken of each image and then averaged; one peak and one mean were asked": lambda x: selectivity(
-            x, (2, 3)
-        ).mean(0),
-        "the wrong axis is left: these are columns of the maps; channels were asked": lambda x: selectivity(
-            x, (0, 1, 2)
-        ),
-        "the wrong axis is left: these are rows of the maps; channels were asked": lambda x: selectivity(x, (0, 1, 3)),
-        "the wrong axis is left: these are images; channels were asked": lambda x: selectivity(x, (1, 2, 3)),
-    }.items()
-}
+def wrong_choices(x: Tensor, count: int) -> dict[str, Sequence[float]]:
+    """``{sentence: the list that comes out with this mistake}`` of the most selective channels of features."""
+    right, ratio = selective_channels(x, count), selectivity(x)
+    peak, mean, deviation = x.amax((0, 2, 3)), x.mean((0, 2, 3)), x.std((0, 2, 3))
+    of_each = selectivity(x, (2, 3)).mean(0)
+    ranked_by = {
+        "these are the least selective ones, or the mean is divided by the peak": -ratio,
+        "these are the channels with the highest peak; it was to be divided by the mean": peak,
+        "the mean is subtracted from the peak; divided was asked": peak - mean,
+        "the peak is divided by the standard deviation; by the mean was asked": peak / deviation,
+        "only the first image counts; peak and mean are over all of them": selectivity(x[:1]),
+        "only the last image counts; peak and mean are over all of them": selectivity(x[-1:]),
+        "the images are averaged before the peak is taken; it is over all of them": x.mean(0).amax((1, 2)) / mean,
+        "the ratio is taken of each image and then averaged; one peak and one mean were asked": of_each,
+        "the wrong axis is left: these are columns of the maps; channels were asked": selectivity(x, (0, 1, 2)),
+        "the wrong axis is left: these are rows of the maps; channels were asked": selectivity(x, (0, 1, 3)),
+        "the wrong axis is left: these are images; channels were asked": selectivity(x, (1, 2, 3)),
+    }
+    return {
+        "the least selective of them comes first": right[::-1],
+        "they are sorted by number; the most selective first was asked": sorted(right),
+        "these are the channels with the largest mean; the peak over the mean was asked": top_channels(x, count),
+        "channels are counted from 1; the first one is 0": [1 + channel for channel in right],
+        "all channels are given; count says how many": selective_channels(x, x.shape[1]),
+        "these are the ratios; the channels' numbers were asked": ratio.sort(descending=True).values[:count].tolist(),
+    } | {sentence: values.argsort(descending=True)[:count].tolist() for sentence, values in ranked_by.items()}
 
 
 @exercise("Gradient of a channel")
@@ -234,32 +222,25 @@ def check_image_gradient(image_gradient: Answer, draw: Draw) -> None:
     for frozen in (True, False):
         network, image, layer, channel = network_and_channel(draw)
         network.requires_grad_(not frozen)
-        gradients = channel_gradients(network, image, layer, channel)
-        right = gradients.pop("")
+        right, of_others = channel_gradients(network, image, layer, channel)
         positions = network(image, [layer])[layer][0, 0].numel()
-        untouched = Untouched(network, image)
-        gradient = image_gradient(network, image, layer, channel)
-        expect_shape(gradient, tuple(image.shape), "the gradient")
-        expect_value(
-            gradient,
-            right,
-            {
-                "it is the gradient of the channel's sum; of its mean was asked": positions * right,
-                "the sign is wrong: the gradient points to where the channel's mean grows": -right,
-                "it is divided by its length; the gradient itself was asked": right / right.norm(),
-                "only its size is returned, without the sign": right.abs(),
-                "only its sign is returned": right.sign(),
-                "it is the gradient by the normalised input; by the pixels was asked": right * per_channel(STD, image),
-                "it is the image after a step; the gradient was asked": image + right,
-                **gradients,
-            },
-            "the values are not those of the gradient of the channel's mean",
-        )
-        untouched.expect(gradient, "the gradient")
-        expect(
-            close(image_gradient(network, image, layer, channel), right),
-            "the second call gives another gradient than the first: something is remembered",
-        )
+        mistakes = {
+            "it is the gradient of the channel's sum; of its mean was asked": positions * right,
+            "the sign is wrong: the gradient points to where the channel's mean grows": -right,
+            "it is divided by its length; the gradient itself was asked": right / right.norm(),
+            "only its size is returned, without the sign": right.abs(),
+            "only its sign is returned": right.sign(),
+            "it is the gradient by the normalised input; by the pixels was asked": right * per_channel(STD, image),
+            "it is the image after a step; the gradient was asked": image + right,
+            **of_others,
+        }
+        with as_they_came(network, image):
+            gradient = image_gradient(network, image, layer, channel)
+            expect_shape(gradient, tuple(image.shape), "the gradient")
+            expect_value(gradient, right, mistakes, "the values are not those of the gradient of the channel's mean")
+        expect_no_graph(gradient, "the gradient")
+        again = close(image_gradient(network, image, layer, channel), right)
+        expect(again, "the second call gives another gradient than the first: something is remembered")
 
 
 @exercise("A step of gradient ascent")
@@ -273,37 +254,32 @@ def check_activation_step(activation_step: Answer, draw: Draw) -> None:
     Source: Erhan, Bengio, Courville and Vincent, "Visualizing Higher-Layer Features of a Deep Network" (2009).
     """
     (network, image, layer, channel), size = network_and_channel(draw), draw.number(1.2, 3.0)
-    gradients = channel_gradients(network, image, layer, channel)
-    g = gradients.pop("")
-    untouched = Untouched(network, image)
-    result = activation_step(network, image, layer, channel, size)
-    expect_shape(result, tuple(image.shape), "the new image")
-    wrong = step_mistakes(image, g, size) | {said: size * other / other.norm() for said, other in gradients.items()}
-    expect_value(result.detach() - image, size * g / g.norm(), wrong, "the step is not step_size * g / |g|")
-    untouched.expect(result, "the new image")
-    expect(
-        close(activation_step(network, image, layer, channel, size), result),
-        "the second call gives another image than the first: something is remembered",
-    )
+    g, of_others = channel_gradients(network, image, layer, channel)
+    wrong = step_mistakes(image, g, size) | {said: size * other / other.norm() for said, other in of_others.items()}
+    with as_they_came(network, image):
+        result = activation_step(network, image, layer, channel, size)
+        expect_shape(result, tuple(image.shape), "the new image")
+        expect_value(result.detach() - image, size * g / g.norm(), wrong, "the step is not step_size * g / |g|")
+    expect_no_graph(result, "the new image")
+    again = close(activation_step(network, image, layer, channel, size), result)
+    expect(again, "the second call gives another image than the first: something is remembered")
 
 
 def step_mistakes(image: Tensor, g: Tensor, size: float) -> dict[str, Tensor]:
     """By what an image changes in wrong steps along a gradient."""
-    step = size * g / g.norm()
-    root_mean_square, each_colour = g.square().mean().sqrt(), g.norm(dim=(2, 3), keepdim=True)
+    step, by_root_mean_square = size * g / g.norm(), size * g / g.square().mean().sqrt()
+    by_colour = size * g / g.norm(dim=(2, 3), keepdim=True)
     return {
         "it goes down: minus the gradient makes the channel's mean smaller": -step,
         "the gradient is not divided by its length |g|": size * g,
         "the gradient is divided by |g| squared; by |g| was asked": step / g.norm(),
         "the gradient is divided by the sum of its absolute values; by |g| was asked": size * g / g.abs().sum(),
-        "the gradient is divided by its root mean square; |g| is the root of the sum of squares": size
-        * g
-        / root_mean_square,
+        "the gradient is divided by its root mean square; |g| is the root of the sum of squares": by_root_mean_square,
         "the gradient is divided by its mean absolute value; by |g| was asked": size * g / g.abs().mean(),
         "the gradient is divided by its largest value; by |g| was asked": size * g / g.abs().max(),
         "the gradient is divided by its standard deviation; |g| is the root of the sum of squares": size * g / g.std(),
         "only the gradient's sign is used; g / |g| was asked": size * g.sign(),
-        "each colour is divided by a length of its own; |g| is of all colours": size * g / each_colour,
+        "each colour is divided by a length of its own; |g| is of all colours": by_colour,
         "step_size is left out": g / g.norm(),
         "step_size is left out, and the gradient is not divided by |g|": g,
         "the new image is clamped; nothing was to be": (image + step).clamp(0, 1) - image,
@@ -313,18 +289,10 @@ def step_mistakes(image: Tensor, g: Tensor, size: float) -> dict[str, Tensor]:
     }
 
 
-def small_network(draw: Draw) -> Backbone:
-    """A VGG of two blocks, frozen, whose weights are the draw's."""
-    network = Backbone([[4, 4], [6, 6]]).requires_grad_(False)
-    for parameter in network.parameters():
-        parameter.copy_(0.5 * torch.randn(parameter.shape, generator=draw.generator))
-    return network
-
-
 def network_and_channel(draw: Draw) -> tuple[Backbone, Tensor, str, int]:
     """A network, an image, a layer before its ReLU, and a channel in its middle that is above 0 in some places only."""
     while True:
-        network, image = small_network(draw), draw.image()
+        network, image = WatchedNetwork(draw), draw.image()
         layer = draw.random.choice(["conv1_2", "conv2_1", "conv2_2"])
         channel = draw.random.randint(2, network.channels[layer] - 2)
         active = (network(image, [layer])[layer][:, channel] > 0).float().mean()
@@ -332,64 +300,50 @@ def network_and_channel(draw: Draw) -> tuple[Backbone, Tensor, str, int]:
             return network, image, layer, channel
 
 
-def channel_gradients(network: Backbone, image: Tensor, layer: str, channel: int) -> dict[str, Tensor]:
-    """The gradient of a channel's mean, under no name, and those of what might be taken for it, by their sentences."""
+def channel_gradients(network: Backbone, image: Tensor, layer: str, channel: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """The gradient of a channel's mean, and those of what might be taken for it, ``{sentence: gradient}``."""
     variable = image.clone().requires_grad_()
     maps = network(variable, [layer])[layer]
     own = maps[:, channel]
+    middle = own[0, own.shape[1] // 2, own.shape[2] // 2]
     aims = {
-        "": own.mean(),
         "the largest value of the channel is followed; its mean was asked": own.max(),
         "the squares of the channel are followed; its mean was asked": own.square().mean(),
         "only what is above 0 is followed, as after a ReLU; the mean of this layer was asked": own.clamp_min(0).mean(),
-        "only the position in the middle is followed; the mean of all was asked": own[
-            0, own.shape[1] // 2, own.shape[2] // 2
-        ],
+        "only the position in the middle is followed; the mean of all was asked": middle,
         "all channels of the layer are followed; one was asked": maps.mean(),
         "the wrong channel is followed: the one before; they are counted from 0": maps[:, channel - 1].mean(),
         "the wrong channel is followed: the next one; they are counted from 0": maps[:, channel + 1].mean(),
         "the first channel is followed, whichever was asked": maps[:, 0].mean(),
     }
-    return {sentence: torch.autograd.grad(aim, variable, retain_graph=True)[0] for sentence, aim in aims.items()}
+    right, *others = (torch.autograd.grad(aim, variable, retain_graph=True)[0] for aim in (own.mean(), *aims.values()))
+    return right, dict(zip(aims, others, strict=True))
 
 
-class Untouched:
-    """A network and an image as they were before a call."""
+@contextmanager
+def as_they_came(network: Backbone, image: Tensor) -> Iterator[None]:
+    """Watch that network and image are the same afterwards; a `Mistake` within comes first."""
+    with left_alone(
+        network,
+        changed="the network's weights have changed; only the image may",
+        frozen="the network's weights are frozen afterwards, and were not before",
+        with_gradient="gradients are left on the network's weights; ask torch.autograd.grad for the image's alone",
+    ):
+        yield
+    expect(
+        image.grad is None,
+        "the gradient stays on the image that was given, in image.grad, where the next call's is added to it; "
+        "work on a copy",
+    )
+    expect(
+        not image.requires_grad,
+        "the image that was given requires gradients afterwards; work on a copy, image.clone().requires_grad_()",
+    )
 
-    def __init__(self, network: Backbone, image: Tensor) -> None:
-        self.network, self.image = network, image
-        self.weights = {name: weight.detach().clone() for name, weight in network.named_parameters()}
-        self.frozen = not next(network.parameters()).requires_grad
 
-    def expect(self, result: Tensor, what: str) -> None:
-        """Raise `Mistake` unless both are as before, and the result holds on to nothing."""
-        weights = dict(self.network.named_parameters())
-        expect(
-            all(torch.equal(weight, self.weights[name]) for name, weight in weights.items()),
-            "the network's weights have changed; only the image may",
-        )
-        expect(
-            self.frozen or all(weight.requires_grad for weight in weights.values()),
-            "the network's weights are frozen afterwards, and were not before",
-        )
-        expect(
-            not self.frozen or not any(weight.requires_grad for weight in weights.values()),
-            "the network is no longer frozen: its weights require gradients now",
-        )
-        expect(
-            all(weight.grad is None for weight in weights.values()),
-            "gradients are left on the network's weights; ask torch.autograd.grad for the image's alone",
-        )
-        expect(
-            self.image.grad is None,
-            "the gradient stays on the image that was given, in image.grad, where the next call's is added to it; "
-            "work on a copy",
-        )
-        expect(
-            not self.image.requires_grad,
-            "the image that was given requires gradients afterwards; work on a copy, image.clone().requires_grad_()",
-        )
-        expect(
-            not result.requires_grad,
-            f"{what} holds on to the graph that it was computed by, and a loop would keep all of them; detach it",
-        )
+def expect_no_graph(result: Tensor, what: str) -> None:
+    """Raise `Mistake` when a result holds on to what it was computed by."""
+    expect(
+        not result.requires_grad,
+        f"{what} holds on to the graph that it was computed by, and a loop would keep all of them; detach it",
+    )

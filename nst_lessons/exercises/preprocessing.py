@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+from torch.overrides import TorchFunctionMode
 
 from nst_lessons.exercises.checking import (
     Answer,
     Draw,
-    FewOperations,
     close,
     exercise,
     expect,
@@ -36,12 +38,10 @@ def expect_conversion(
     Args:
         small: of the shape `ANY_AXIS`; the mistakes are what comes out of it.
     """
-    wanted = right(small)
-    found = convert(small)
+    wanted, found = right(small), convert(small)
     expect_shape(found, ANY_AXIS, "the result for an image of 3 x 3 pixels")
-    expect(
-        found.dtype == small.dtype, f"the result has the dtype {found.dtype}; {small.dtype} was asked, as the image has"
-    )
+    kept = found.dtype == small.dtype
+    expect(kept, f"the result has the dtype {found.dtype}; {small.dtype} was asked, as the image has")
     moved = {
         "the channels come last; the shape (1, 3, H, W) was asked": wanted.permute(0, 2, 3, 1),
         "rows and columns are swapped": wanted.mT,
@@ -53,9 +53,9 @@ def expect_conversion(
         result = convert(image)
         expect_shape(result, tuple(image.shape), "the result")
         expect(close(result, right(image)), "it is right for one image and wrong for a larger one")
+    followed = convert(small.clone().requires_grad_()).requires_grad
     expect(
-        convert(small.clone().requires_grad_()).requires_grad,
-        "no gradient reaches the image: something is detached, or taken out of torch with .item() or numpy",
+        followed, "no gradient reaches the image: something is detached, or taken out of torch with .item() or numpy"
     )
 
 
@@ -158,7 +158,8 @@ def check_preprocess_caffe(preprocess_caffe: Answer, draw: Draw) -> None:
     """
     x = torch.rand(ANY_AXIS, generator=draw.generator)
     bgr, mean, std = x.flip(1), per_channel(CAFFE_MEAN, x), per_channel(STD, x)
-    right = preprocess_caffe_reference(x)
+    reference = partial(preprocess, convention="caffe")
+    right = reference(x)
     mistakes = {
         "the channels are in the order RGB; BGR was asked": 255 * x - mean.flip(1),
         "the mean fits BGR, and the image is in the order RGB still": 255 * x - mean,
@@ -184,12 +185,7 @@ def check_preprocess_caffe(preprocess_caffe: Answer, draw: Draw) -> None:
         "pixels are cut off to whole numbers": (255 * bgr).floor() - mean,
         "this is torchvision's convention; Caffe's was asked": preprocess(x),
     }
-    expect_conversion(preprocess_caffe, preprocess_caffe_reference, x, mistakes, draw)
-
-
-def preprocess_caffe_reference(image: Tensor) -> Tensor:
-    """The package's function, in Caffe's convention."""
-    return preprocess(image, "caffe")
+    expect_conversion(preprocess_caffe, reference, x, mistakes, draw)
 
 
 @exercise("Total variation")
@@ -204,23 +200,39 @@ def check_total_variation(total_variation: Answer, draw: Draw) -> None:
     values = [total_variation(image) for image in images]
     for value in values:
         expect_scalar(value, "the total variation")
-    expect(
-        close(total_variation(images[0]), values[0]),
-        "the second call gives another value than the first: something is remembered",
-    )
+    again = close(total_variation(images[0]), values[0])
+    expect(again, "the second call gives another value than the first: something is remembered")
     tables = [variation_mistakes(image) for image in images]
-    expect_value(
-        torch.stack([value.reshape(()) for value in values]),
-        torch.stack([reference_variation(image) for image in images]),
-        {sentence: torch.stack([table[sentence] for table in tables]) for sentence in tables[0]},
-        "the value is not the mean of the squared differences",
+    mistakes = {sentence: torch.stack([table[sentence] for table in tables]) for sentence in tables[0]}
+    found, right = (
+        torch.cat([value.reshape(1) for value in values]),
+        torch.stack(list(map(reference_variation, images))),
     )
-    with FewOperations(150, "rows or pixels are compared in a loop; shift the whole image by one pixel instead"):
-        large = torch.rand(1, 3, 200, 300, generator=draw.generator)
+    expect_value(found, right, mistakes, "the value is not the mean of the squared differences")
+    large = torch.rand(1, 3, 200, 300, generator=draw.generator)
+    with FewOperations():
         found = total_variation(large)
     expect(close(found, reference_variation(large)), "it is right for one image and wrong for a larger one")
     expect(float(total_variation(torch.full((1, 3, 5, 7), 0.5)).abs()) < 1e-9, "a plain grey image must have 0")
     expect_gradient(total_variation, images[0])
+
+
+class FewOperations(TorchFunctionMode):
+    """A context that allows 150 of torch's operations, on tensors of any size: no loop over pixels needs so few.
+
+    Raises:
+        Mistake: at the first operation beyond.
+    """
+
+    left = 150
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: object, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Count, and call."""
+        self.left -= 1
+        expect(self.left >= 0, "rows or pixels are compared in a loop; shift the whole image by one pixel instead")
+        return function(*args, **(kwargs or {}))
 
 
 def streaked_images(draw: Draw, count: int) -> list[Tensor]:
@@ -234,11 +246,17 @@ def streaked_images(draw: Draw, count: int) -> list[Tensor]:
 
 def variation_mistakes(x: Tensor) -> dict[str, Tensor]:
     """What wrong formulas give for an image ``(1, 3, H, W)``."""
-    down, across = x.diff(dim=2), x.diff(dim=3)
-    rows, columns, right = down.square(), across.square(), reference_variation(x)
-    whole = rows.sum() + columns.sum()
-    both = rows[..., :-1] + columns[..., :-1, :]
-    framed = pad(x, (0, 1, 0, 1))
+
+    def means(down: Tensor, across: Tensor) -> Tensor:
+        return down.square().mean() + across.square().mean()
+
+    down, across, right = x.diff(dim=2), x.diff(dim=3), reference_variation(x)
+    rows, columns, colours = down.square(), across.square(), x.diff(dim=1).square().mean()
+    whole, both = rows.sum() + columns.sum(), rows[..., :-1] + columns[..., :-1, :]
+    framed, corner = pad(x, (0, 1, 0, 1)), x[..., 1:, 1:] - x[..., :-1, :-1]
+    with_zeros = means(framed[..., :-1].diff(dim=2), framed[..., :-1, :].diff(dim=3))
+    with_opposite = means(x - x.roll(1, 2), x - x.roll(1, 3))
+    two_apart = means(x[..., 2:, :] - x[..., :-2, :], x[..., 2:] - x[..., :-2])
     return {
         "the square is missing: absolute differences are taken": down.abs().mean() + across.abs().mean(),
         "the square is missing: differences are taken as they are": down.mean() + across.mean(),
@@ -247,13 +265,10 @@ def variation_mistakes(x: Tensor) -> dict[str, Tensor]:
         "absolute differences are summed; the mean of their squares was asked": down.abs().sum() + across.abs().sum(),
         "only rows are compared: differences across are missing": rows.mean(),
         "only columns are compared: differences downwards are missing": columns.mean(),
-        "the border is compared with the opposite one; it has no neighbour there": (x - x.roll(1, 2)).square().mean()
-        + (x - x.roll(1, 3)).square().mean(),
-        "the border is compared with zeros; it has no neighbour there": framed[..., :-1].diff(dim=2).square().mean()
-        + framed[..., :-1, :].diff(dim=3).square().mean(),
-        "colours are compared with one another, too": right + x.diff(dim=1).square().mean(),
-        "colours are compared with one another; only pixels of one colour are neighbours": x.diff(dim=1).square().mean()
-        + rows.mean(),
+        "the border is compared with the opposite one; it has no neighbour there": with_opposite,
+        "the border is compared with zeros; it has no neighbour there": with_zeros,
+        "colours are compared with one another, too": right + colours,
+        "colours are compared with one another; only pixels of one colour are neighbours": colours + rows.mean(),
         "the sums are divided by all the image's values; each mean has its own number of pairs": whole / x.numel(),
         "the sums are divided by H W; each mean has its own number of pairs": whole / x[0, 0].numel(),
         "it is one mean over both directions; two means were to be added": whole / (rows.numel() + columns.numel()),
@@ -265,16 +280,9 @@ def variation_mistakes(x: Tensor) -> dict[str, Tensor]:
         "the roots of the two means are added; no root was asked": rows.mean().sqrt() + columns.mean().sqrt(),
         "the root of each pixel's two squares is taken; that is another total variation": both.sqrt().mean(),
         "the last row and column are left out of some pairs; each mean is over all of its pairs": both.mean(),
-        "off by one: pixels two apart are compared": (x[..., 2:, :] - x[..., :-2, :]).square().mean()
-        + (x[..., 2:] - x[..., :-2]).square().mean(),
-        "off by one: the last row and the last column are never compared": rows[..., :-1, :].mean()
-        + columns[..., :-1].mean(),
-        "off by one: the first row and the first column are never compared": rows[..., 1:, :].mean()
-        + columns[..., 1:].mean(),
-        "each pixel is compared with the one at its corner; downwards and across were asked": (
-            x[..., 1:, 1:] - x[..., :-1, :-1]
-        )
-        .square()
-        .mean(),
+        "off by one: pixels two apart are compared": two_apart,
+        "off by one: the last row and the last column are never compared": means(down[..., :-1, :], across[..., :-1]),
+        "off by one: the first row and the first column are never compared": means(down[..., 1:, :], across[..., 1:]),
+        "each pixel is compared with the one at its corner; downwards and across were asked": corner.square().mean(),
         "the sign is wrong": -right,
     }

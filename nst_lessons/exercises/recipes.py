@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from itertools import permutations
 from numbers import Real
 from typing import Literal
@@ -11,51 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nst_lessons.exercises.checking import Answer, Draw, exercise, expect, expect_value
-from nst_lessons.exercises.style import plain_gram
+from nst_lessons.exercises.checking import Answer, Draw, Mistake, exercise, expect, expect_value
+from nst_lessons.losses import gram_matrix
 from nst_lessons.normalisations import NORMALISATIONS, LayerSize
 
-Factor = Callable[[int, int], float]  # of N and M
-Pair = tuple[str, str]  # source and target
 PUBLICATIONS = ("paper", "johnson", "udacity")
-PAIRS = list(permutations(PUBLICATIONS, 2))
-
-
-def published(name: str, term: Literal["content", "style"]) -> Factor:
-    """What stands before a term's sum of squares."""
-    factor = getattr(NORMALISATIONS[name], term)
-    return lambda N, M: factor(LayerSize(N, M, pixels=0, energy=0.0))
-
-
-FACTORS = {name: published(name, "style") for name in PUBLICATIONS}
-# {sentence: factors with this mistake}; the others are right.
-WRONG_FACTORS: dict[str, dict[str, Factor]] = {
-    "the paper's factor of 4 is missing": {"paper": lambda N, M: 1 / (N**2 * M**2)},
-    "the paper's N and M are squared, and here they are not": {"paper": lambda N, M: 1 / (4 * N * M)},
-    "the paper's 4 is squared with N and M; only N and M are": {"paper": lambda N, M: 1 / (16 * N**2 * M**2)},
-    "the paper's Gram matrix is divided by M as well; only the loss is": {"paper": lambda N, M: 1 / (4 * N**2 * M**4)},
-    "Johnson's mean is over N^2 entries, and here it is missing": {"johnson": lambda N, M: 1 / (N**2 * M**2)},
-    "Johnson's mean is over N^2 entries, and here it is over N": {"johnson": lambda N, M: 1 / (N**3 * M**2)},
-    "Johnson divides the Gram matrix by N M, so its square is divided by (N M)^2": {
-        "johnson": lambda N, M: 1 / (N**3 * M)
-    },
-    "Johnson's division by N M counts twice; it is in the Gram matrix already": {
-        "johnson": lambda N, M: 1 / (N**6 * M**4)
-    },
-    "Udacity's mean is over N^2 entries, and here it is missing": {"udacity": lambda N, M: 1 / (N * M)},
-    "Udacity's mean is over N^2 entries, and here it is over N": {"udacity": lambda N, M: 1 / (N**2 * M)},
-    "Udacity divides the loss by N M, and not the Gram matrix; so nothing is squared": {
-        "udacity": lambda N, M: 1 / (N**4 * M**2)
-    },
-    "N and M are exchanged: N is the number of channels, M that of positions": {
-        "paper": lambda N, M: FACTORS["paper"](M, N),
-        "johnson": lambda N, M: FACTORS["johnson"](M, N),
-        "udacity": lambda N, M: FACTORS["udacity"](M, N),
-    },
-    "these are the content's factors; it is a weight of the style": {
-        name: published(name, "content") for name in PUBLICATIONS
-    },
-}
+PAIRS = list(permutations(PUBLICATIONS, 2))  # source and target
 
 
 def as_number(value: object, what: str) -> float:
@@ -85,63 +45,92 @@ def check_convert_weight(convert_weight: Answer, draw: Draw) -> None:
     def ask(weight: float, source: str, target: str) -> float:
         return as_number(convert_weight(weight, channels, positions, source, target), "the weight")
 
-    found = {pair: ask(weight, *pair) for pair in PAIRS}
-    right = all_weights(channels, positions, lambda source, target: weight * source / target)
+    def ask_all(weight: float) -> Tensor:
+        return torch.tensor([ask(weight, *pair) for pair in PAIRS], dtype=torch.float64)
+
+    found, right = ask_all(weight), converted(weight, published_factors(channels, positions))
     if not agree(found, right):
         for sentence, wrong in wrong_conversions(weight, channels, positions).items():
             expect(not agree(found, wrong), sentence)
-        expect(len(set(found.values())) > 1, "all publications get the same weight: are source and target used?")
-        expect(
-            not agree(found, {pair: float(math.floor(value)) for pair, value in right.items()}),
-            "the weight is rounded down to a whole number: / divides, and // rounds, too",
-        )
-        source, target = next(pair for pair in PAIRS if not math.isclose(found[pair], right[pair], rel_tol=1e-4))
-        times = found[source, target] / right[source, target]
-        expect(
-            False,
-            f"from {source} to {target}, with N = {channels} and M = {positions}, the loss becomes {times:.3g} times "
-            "as large; the same loss was asked",
+        expect(len(found.unique()) > 1, "all publications get the same weight: are source and target used?")
+        rounded = agree(found, right.floor())
+        expect(not rounded, "the weight is rounded down to a whole number: / divides, and // rounds, too")
+        n = next(n for n in range(len(PAIRS)) if not agree(found[n], right[n]))
+        raise Mistake(
+            f"from {PAIRS[n][0]} to {PAIRS[n][1]}, with N = {channels} and M = {positions}, the loss becomes "
+            f"{found[n] / right[n]:.3g} times as large; the same loss was asked"
         )
     for name in PUBLICATIONS:
         stays = math.isclose(ask(weight, name, name), weight, rel_tol=1e-4)
         expect(stays, f"from {name} to {name} the weight must stay as it is")
-    expect(
-        agree({pair: ask(3 * weight, *pair) for pair in PAIRS}, {pair: 3 * value for pair, value in right.items()}),
-        "three times the weight does not give three times the result: is something added, or remembered?",
-    )
+    linear = agree(ask_all(3 * weight), 3 * right)
+    expect(linear, "three times the weight does not give three times the result: is something added, or remembered?")
 
 
-def all_weights(
-    channels: int,
-    positions: int,
-    formula: Callable[[float, float], float],
-    factors: Mapping[str, Factor] = FACTORS,
-) -> dict[Pair, float]:
-    """The weights that a formula of the source's and the target's factor gives."""
-    values = {name: factor(channels, positions) for name, factor in factors.items()}
-    return {(source, target): formula(values[source], values[target]) for source, target in PAIRS}
+def published_factors(N: int, M: int, term: Literal["content", "style"] = "style") -> dict[str, float]:
+    """What stands before a term's sum of squares in each publication."""
+    size = LayerSize(N, M, pixels=0, energy=0.0)
+    return {name: getattr(NORMALISATIONS[name], term)(size) for name in PUBLICATIONS}
 
 
-def wrong_conversions(weight: float, channels: int, positions: int) -> dict[str, dict[Pair, float]]:
-    """``{sentence: the weights that come out with this mistake}``."""
-    formulas: dict[str, Callable[[float, float], float]] = {
-        "the ratio is the wrong way round: the source's factor by the target's was asked": lambda a, b: weight * b / a,
-        "the weight is not converted at all": lambda a, b: weight,
-        "the weight itself is left out; this is the ratio alone": lambda a, b: a / b,
-        "this is the root of the ratio; is a square missing in each formula?": lambda a, b: weight * math.sqrt(a / b),
-        "the target's factor is left out": lambda a, b: weight * a,
-        "the source's factor is left out": lambda a, b: weight / b,
-        "the two factors are multiplied; divide the source's by the target's": lambda a, b: weight * a * b,
+def by_pair(factors: dict[str, float]) -> Tensor:
+    """``(2, pairs)``: the source's factor and the target's."""
+    pairs = [[factors[source], factors[target]] for source, target in PAIRS]
+    return torch.tensor(pairs, dtype=torch.float64).T
+
+
+def converted(weight: float, factors: dict[str, float]) -> Tensor:
+    """``(pairs,)``: the weights that give the same loss with these factors."""
+    a, b = by_pair(factors)
+    return weight * a / b
+
+
+def wrong_conversions(weight: float, N: int, M: int) -> dict[str, Tensor]:
+    """``{sentence: the weights (pairs,) that come out with this mistake}``."""
+    right = published_factors(N, M)
+    a, b = by_pair(right)
+    wrong_factors = {
+        "paper": {
+            "the paper's factor of 4 is missing": 1 / (N**2 * M**2),
+            "the paper's N and M are squared, and here they are not": 1 / (4 * N * M),
+            "the paper's 4 is squared with N and M; only N and M are": 1 / (16 * N**2 * M**2),
+            "the paper's Gram matrix is divided by M as well; only the loss is": 1 / (4 * N**2 * M**4),
+        },
+        "johnson": {
+            "Johnson's mean is over N^2 entries, and here it is missing": 1 / (N**2 * M**2),
+            "Johnson's mean is over N^2 entries, and here it is over N": 1 / (N**3 * M**2),
+            "Johnson divides the Gram matrix by N M, so its square is divided by (N M)^2": 1 / (N**3 * M),
+            "Johnson's division by N M counts twice; it is in the Gram matrix already": 1 / (N**6 * M**4),
+        },
+        "udacity": {
+            "Udacity's mean is over N^2 entries, and here it is missing": 1 / (N * M),
+            "Udacity's mean is over N^2 entries, and here it is over N": 1 / (N**2 * M),
+            "Udacity divides the loss by N M, and not the Gram matrix; so nothing is squared": 1 / (N**4 * M**2),
+        },
     }
-    return {sentence: all_weights(channels, positions, formula) for sentence, formula in formulas.items()} | {
-        sentence: all_weights(channels, positions, lambda a, b: weight * a / b, FACTORS | wrong)
-        for sentence, wrong in WRONG_FACTORS.items()
+    by_factor = {
+        sentence: converted(weight, right | {name: factor})
+        for name, mistakes in wrong_factors.items()
+        for sentence, factor in mistakes.items()
+    }
+    exchanged, of_content = published_factors(M, N), published_factors(N, M, "content")
+    return {
+        "the ratio is the wrong way round: the source's factor by the target's was asked": weight * b / a,
+        "the weight is not converted at all": weight + 0 * a,
+        "the weight itself is left out; this is the ratio alone": a / b,
+        "this is the root of the ratio; is a square missing in each formula?": weight * (a / b).sqrt(),
+        "the target's factor is left out": weight * a,
+        "the source's factor is left out": weight / b,
+        "the two factors are multiplied; divide the source's by the target's": weight * a * b,
+        **by_factor,
+        "N and M are exchanged: N is the number of channels, M that of positions": converted(weight, exchanged),
+        "these are the content's factors; it is a weight of the style": converted(weight, of_content),
     }
 
 
-def agree(found: dict[Pair, float], other: dict[Pair, float]) -> bool:
-    """Whether all weights are the same."""
-    return all(math.isclose(found[pair], other[pair], rel_tol=1e-4) for pair in found)
+def agree(found: Tensor, other: Tensor) -> bool:
+    """Whether all weights are the same; each counts by itself, because they differ by orders of magnitude."""
+    return torch.allclose(found, other, rtol=1e-4, atol=0)
 
 
 @exercise("Balance of a recipe")
@@ -167,12 +156,10 @@ def check_balance(balance: Answer, draw: Draw) -> None:
         wrong_balances(alpha, beta, photo, painting),
         "the value is not that of the paper's style loss, times beta, by that of its content loss, times alpha",
     )
-    expect_value(
-        answer(alpha, beta, scale * photo, scale * painting),
-        scale**2 * right,
-        {"a second call gives what the first gave: is something remembered?": right},
-        "features s times as large make style gain s^2 on content, and here they do not",
-    )
+    scaled = answer(alpha, beta, scale * photo, scale * painting)
+    remembered = {"a second call gives what the first gave: is something remembered?": right}
+    otherwise = "features s times as large make style gain s^2 on content, and here they do not"
+    expect_value(scaled, scale**2 * right, remembered, otherwise)
 
 
 def content_energy(features: Tensor) -> Tensor:
@@ -182,7 +169,7 @@ def content_energy(features: Tensor) -> Tensor:
 
 def style_energy(features: Tensor) -> Tensor:
     """The paper's style loss of an image without features."""
-    return plain_gram(features).square().sum() / (4 * features.shape[1] ** 2)
+    return gram_matrix(features).square().sum() / (4 * features.shape[1] ** 2)
 
 
 def wrong_balances(alpha: float, beta: float, photo: Tensor, painting: Tensor) -> dict[str, Tensor | float]:
@@ -190,7 +177,7 @@ def wrong_balances(alpha: float, beta: float, photo: Tensor, painting: Tensor) -
     content, style = content_energy(photo), style_energy(painting)
     right, ratio = beta * style / (alpha * content), beta / alpha
     (N, M), (C, K) = ((each.shape[1], each[0, 0].numel()) for each in (painting, photo))
-    gram = plain_gram(painting) * M
+    gram, squares, by_paper = gram_matrix(painting) * M, painting.square().sum(), ratio / (4 * N**2 * M**2)
     return {
         "it is upside down: content by style; style by content was asked": 1 / right,
         "alpha and beta are exchanged: alpha is the content's weight, beta the style's": style / content / ratio,
@@ -212,12 +199,9 @@ def wrong_balances(alpha: float, beta: float, photo: Tensor, painting: Tensor) -
         "the mean of the squares is taken for the content; the paper has their sum": right * photo.numel(),
         "the mean of the squares is taken for the style; the paper has their sum": right / N**2,
         "the mean of the squares is taken for both; the paper has their sums": right * photo.numel() / N**2,
-        "the squares are missing: norms are compared": ratio * gram.norm() / (4 * N**2 * M**2) / (photo.norm() / 2),
-        "the squares are missing: sums are compared": ratio * gram.sum() / (4 * N**2 * M**2) / (photo.sum() / 2),
-        "the painting's features are squared; the entries of its Gram matrix were asked": ratio
-        * painting.square().sum()
-        / (4 * N**2 * M**2)
-        / content,
+        "the squares are missing: norms are compared": by_paper * gram.norm() / (photo.norm() / 2),
+        "the squares are missing: sums are compared": by_paper * gram.sum() / (photo.sum() / 2),
+        "the painting's features are squared; the entries of its Gram matrix were asked": by_paper * squares / content,
         "photo and painting are exchanged": ratio * style_energy(photo) / content_energy(painting),
         "the content is the painting's; the photo's was asked": ratio * style / content_energy(painting),
         "the style is the photo's; the painting's was asked": ratio * style_energy(photo) / content,

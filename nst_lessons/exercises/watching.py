@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from nst_lessons.exercises.checking import Draw, expect, expect_shape
+from nst_lessons.exercises.checking import Draw, Mistake, expect, expect_shape
+from nst_lessons.losses import gram_matrix, relative_error
 from nst_lessons.network import Backbone
 
 NEAR = 0.02  # of an image's range: a search that begins this close begins there
@@ -26,7 +28,7 @@ class Pass:
 
 
 class WatchedNetwork(Backbone):
-    """A tiny frozen network with random weights that notes what it is shown.
+    """A tiny frozen network with random weights that notes what it is shown, and which gradients come back.
 
     Args:
         draw: gives the weights.
@@ -34,7 +36,8 @@ class WatchedNetwork(Backbone):
 
     Attributes:
         passes: the images it has been shown, with the layers asked for.
-        gradients: whether they add up from pass to pass.
+        returned: ``{layer: the first gradient that came back to its features}``, not from deeper ones.
+        gradients_add_up: whether an image's ``.grad`` was not emptied between two passes.
     """
 
     def __init__(self, draw: Draw, blocks: Sequence[Sequence[int]] = ((4, 4), (6, 6))) -> None:
@@ -44,20 +47,52 @@ class WatchedNetwork(Backbone):
             scale = math.sqrt(2 / weights[0].numel()) if weights.ndim > 1 else 0.1
             weights.copy_(scale * torch.randn(weights.shape, generator=draw.generator))
         self.passes: list[Pass] = []
-        self.gradients = GradientWatch()
+        self.returned: dict[str, Tensor] = {}
+        self.gradients_add_up = self.first_since_the_pass = False
 
     def forward(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """The features, see `Backbone`."""
-        features = super().forward(image, layers)
+        features = {layer: maps.clone() for layer, maps in super().forward(image, layers).items()}
         searching = image.requires_grad and torch.is_grad_enabled()
         self.passes.append(Pass(image.detach().clone(), tuple(features), searching))
         if searching:
-            self.gradients.begin(image)
+            self.watch_gradient(image)
+            for layer, maps in features.items():
+                maps.register_hook(partial(self.note_returned, layer))
         return features
+
+    def note_returned(self, layer: str, gradient: Tensor) -> None:
+        """A gradient has come back to a layer's features."""
+        self.returned.setdefault(layer, gradient.detach().clone())
+
+    def watch_gradient(self, image: Tensor) -> None:
+        """Be told when a gradient reaches the ``.grad`` of an image, or of what it was clamped from or the like."""
+        self.first_since_the_pass = True
+        node = image.view_as(image).grad_fn
+        while node is not None and not hasattr(node, "variable"):
+            node = node.next_functions[0][0] if node.next_functions else None
+        if node is not None:
+            node.register_prehook(partial(self.note_addition, node.variable))
+
+    def note_addition(self, leaf: Tensor, _: tuple[Tensor, ...]) -> None:
+        """A gradient is about to be added to an image's ``.grad``, which should be empty."""
+        # Two terms may be followed by one .backward() each: only the first can tell.
+        if self.first_since_the_pass and leaf.grad is not None:
+            self.gradients_add_up |= bool(leaf.grad.any())
+        self.first_since_the_pass = False
 
     def features_of(self, image: Tensor, layer: str) -> Tensor:
         """One layer's features, unnoticed."""
         return super().forward(image, [layer])[layer]
+
+    def content_error(self, image: Tensor, photo: Tensor, layer: str) -> Tensor:
+        """``|F - P|^2 / |P|^2`` at a layer, unnoticed."""
+        return relative_error(self.features_of(image, layer), self.features_of(photo, layer))
+
+    def style_errors(self, image: Tensor, painting: Tensor, layers: Iterable[str]) -> Tensor:
+        """``|G - A|^2 / |A|^2`` at each layer, ``(layers,)``, unnoticed."""
+        grams = [[gram_matrix(self.features_of(each, layer)) for each in (image, painting)] for layer in layers]
+        return torch.stack([relative_error(G, A) for G, A in grams])
 
     @property
     def searches(self) -> list[Pass]:
@@ -65,49 +100,15 @@ class WatchedNetwork(Backbone):
         return [each for each in self.passes if each.searching]
 
 
-class GradientWatch:
-    """Notices when an image's ``.grad`` is not emptied between two passes of a network."""
-
-    def __init__(self) -> None:
-        self.leaf: Tensor | None = None
-        self.arrived: Tensor | None = None
-        self.first_since_the_pass = False
-        self.added_up = False
-
-    def begin(self, image: Tensor) -> None:
-        """A pass of this image begins."""
-        self.first_since_the_pass = True
-        leaf = leaf_of(image)
-        if leaf is not None and leaf is not self.leaf:
-            self.leaf = leaf
-            leaf.register_hook(self.note)
-            leaf.register_post_accumulate_grad_hook(self.compare)
-
-    def note(self, gradient: Tensor) -> None:
-        """A gradient arrives at the image, and is about to be added to its ``.grad``."""
-        self.arrived = gradient.clone()
-
-    def compare(self, leaf: Tensor) -> None:
-        """It has been added: to nothing, if ``.grad`` was emptied."""
-        # Two terms may be followed by one .backward() each: only the first can tell.
-        if self.first_since_the_pass and leaf.grad is not None and self.arrived is not None:
-            self.added_up |= not torch.equal(leaf.grad, self.arrived)
-        self.first_since_the_pass = False
-
-
-def leaf_of(image: Tensor) -> Tensor | None:
-    """The tensor whose ``.grad`` an image's gradient ends in, through a clamp or the like; None where there is none."""
-    if image.is_leaf:
-        return image if image.requires_grad else None
-    node = image.grad_fn
-    while node is not None and not hasattr(node, "variable"):
-        node = node.next_functions[0][0] if node.next_functions else None
-    leaf: Tensor | None = getattr(node, "variable", None)
-    return leaf
-
-
 @contextmanager
-def left_alone(network: Backbone) -> Iterator[None]:
+def left_alone(
+    network: Backbone,
+    changed: str = "the network's weights have changed: it is the image that is optimised, and never the network",
+    frozen: str = "the network is frozen now, and was not before; a gradient with respect to the image alone needs no "
+    "change",
+    with_gradient: str = "the network's weights have got a gradient: ask for the image's alone, as in "
+    "torch.autograd.grad(loss, image)",
+) -> Iterator[None]:
     """Watch that a network is the same afterwards.
 
     Raises:
@@ -116,20 +117,11 @@ def left_alone(network: Backbone) -> Iterator[None]:
     before = [(weights.detach().clone(), weights.requires_grad) for weights in network.parameters()]
     yield
     after = list(network.parameters())
-    expect(
-        all(torch.equal(weights.detach(), old) for weights, (old, _) in zip(after, before, strict=True)),
-        "the network's weights have changed: it is the image that is optimised, and never the network",
-    )
+    expect(all(torch.equal(weights.detach(), old) for weights, (old, _) in zip(after, before, strict=True)), changed)
     for weights, (_, asked) in zip(after, before, strict=True):
         expect(asked or not weights.requires_grad, "the network is no longer frozen: its weights require gradients now")
-        expect(
-            weights.requires_grad or not asked,
-            "the network is frozen now, and was not before; a gradient with respect to the image alone needs no change",
-        )
-    expect(
-        all(weights.grad is None for weights in after),
-        "the network's weights have got a gradient: ask for the image's alone, as in torch.autograd.grad(loss, image)",
-    )
+        expect(weights.requires_grad or not asked, frozen)
+    expect(all(weights.grad is None for weights in after), with_gradient)
 
 
 def expect_untouched(image: Tensor, what: str) -> None:
@@ -147,32 +139,28 @@ def expect_result(result: object, like: Tensor) -> None:
     expect(not result.requires_grad, "the result still requires a gradient; return image.detach()")
     expect(bool(result.isfinite().all()), "the result has values that are no numbers; is the learning rate too large?")
     low, high = float(result.min()), float(result.max())
-    expect(
-        low >= 0 and high <= 1,
-        f"the result leaves [0, 1], with values from {low:.2f} to {high:.2f}; clamp it",
-    )
+    expect(low >= 0 and high <= 1, f"the result leaves [0, 1], with values from {low:.2f} to {high:.2f}; clamp it")
 
 
-def expect_search(network: WatchedNetwork, start: Tensor, asked: str, others: Mapping[str, Tensor]) -> None:
+def expect_search(network: WatchedNetwork, start: Tensor, asked: str, other: Tensor, name: str) -> None:
     """Raise `Mistake` unless a network was shown one image after another, from the start on, each with a new gradient.
 
     Args:
         asked: what the start is called.
-        others: ``{name: image}`` that the search may have begun at instead.
+        other, name: an image that the search may have begun at instead, and what it is called.
     """
     searches = network.searches
     expect(bool(searches), "no image that requires a gradient goes through the network: nothing is searched for")
     first = searches[0].image.split(1)  # photo and image may go through the network side by side
     if not any(near(each, start) for each in first):
-        for name, image in others.items():
-            expect(not near(first[0], image), f"the search begins at {name}; it must begin at {asked}")
-        expect(False, f"the search begins at another image than {asked}")
+        expect(not near(first[0], other), f"the search begins at {name}; it must begin at {asked}")
+        raise Mistake(f"the search begins at another image than {asked}")
     expect(
         len(searches) > 1,
         "the image goes through the network only once; each step must compute its features anew. "
         "Is the loop missing, or the return inside it?",
     )
-    expect(not network.gradients.added_up, "gradients add up from step to step; call optimizer.zero_grad() in each one")
+    expect(not network.gradients_add_up, "gradients add up from step to step; call optimizer.zero_grad() in each one")
 
 
 def near(image: Tensor, other: Tensor) -> bool:

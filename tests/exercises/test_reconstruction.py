@@ -2,22 +2,23 @@
 
 import pytest
 import torch
-from answers import assert_caught, assert_right
+from answers import adam, assert_caught, assert_right, lbfgs
 from torch.nn.functional import mse_loss
 
 from nst_lessons import content_loss, optimize_image, reconstruct_content
 from nst_lessons.exercises import check_reconstruction
 
 
-def by_adam(network, photo, layer, start, steps):
+def content_of(network, photo, layer):
+    """The loss function of a reconstruction."""
     target = network(photo, [layer])
-    image = start.clone().requires_grad_()
-    optimizer = torch.optim.Adam([image], lr=0.02)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        content_loss(network(image, target), target).backward()
-        optimizer.step()
-    return image.detach().clamp(0, 1)
+    return lambda image: content_loss(network(image, target), target)
+
+
+def by_adam(network, photo, layer, start, steps, at=None, sign=1, **changes):
+    """Adam, with one thing or another gone wrong."""
+    loss_fn = content_of(network, photo, layer)
+    return adam(start if at is None else at, lambda image: sign * loss_fn(image), steps, **changes)
 
 
 def by_gradient_descent(network, photo, layer, start, steps):
@@ -32,18 +33,8 @@ def by_gradient_descent(network, photo, layer, start, steps):
 
 
 def by_lbfgs(network, photo, layer, start, steps):
-    target = network(photo, [layer])
-    image = torch.nn.Parameter(start.clone())
-    optimizer = torch.optim.LBFGS([image], max_iter=steps, line_search_fn="strong_wolfe")
-
-    def closure():
-        optimizer.zero_grad()
-        loss = content_loss(network(image.clamp(0, 1), target), target)
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    return image.data.clamp(0, 1)
+    loss_fn = content_of(network, photo, layer)
+    return lbfgs(start, lambda image: loss_fn(image.clamp(0, 1)), steps, "strong_wolfe")
 
 
 def by_sigmoid(network, photo, layer, start, steps):
@@ -76,19 +67,16 @@ def by_two_terms(network, photo, layer, start, steps):
 
 def by_pairs(network, photo, layer, start, steps):
     """The photo goes through the network beside the image, in each step."""
-    image = start.clone().requires_grad_()
-    optimizer = torch.optim.Adam([image], lr=0.02)
-    for _ in range(steps):
-        optimizer.zero_grad()
+
+    def loss_fn(image):
         F, P = network(torch.cat([image, photo]), [layer])[layer]
-        ((F - P) ** 2).sum().backward()
-        optimizer.step()
-    return image.detach().clamp(0, 1)
+        return ((F - P) ** 2).sum()
+
+    return adam(start, loss_fn, steps, clamp=False).clamp(0, 1)
 
 
 def by_func(network, photo, layer, start, steps):
-    target = network(photo, [layer])
-    gradient_of = torch.func.grad(lambda x: content_loss(network(x, target), target))
+    gradient_of = torch.func.grad(content_of(network, photo, layer))
     image, momentum = start, 0
     for _ in range(steps):
         momentum = 0.5 * momentum + gradient_of(image)
@@ -107,38 +95,25 @@ def test_right_reconstructions(answer):
     assert_right(check_reconstruction, answer)
 
 
-def adam(network, photo, layer, start, steps, *, loss_fn=content_loss, zero=True, sign=1, at=None, rate=0.05):
-    """Adam with one thing or another gone wrong."""
-    target = network(photo, [layer])
-    image = (start if at is None else at).clone().requires_grad_()
-    optimizer = torch.optim.Adam([image], lr=rate)
-    for _ in range(steps):
-        if zero:
-            optimizer.zero_grad()
-        (sign * loss_fn(network(image, target), target)).backward()
-        optimizer.step()
-    return image.detach()
+def but(**changes):
+    return lambda *given: by_adam(*given, **changes)
 
 
-def clamped(**changes):
-    return lambda *given: adam(*given, **changes).clamp(0, 1)
-
-
-def from_the_photo(network, photo, layer, start, steps):
-    return adam(network, photo, layer, start, steps, at=photo).clamp(0, 1)
+def from_the_photo(network, photo, *given):
+    return by_adam(network, photo, *given, at=photo)
 
 
 def from_near_the_photo(network, photo, layer, start, steps):
-    return adam(network, photo, layer, start, steps, at=0.7 * photo + 0.3 * start).clamp(0, 1)
+    return by_adam(network, photo, layer, start, steps, at=0.7 * photo + 0.3 * start)
 
 
 def on_the_start_itself(network, photo, layer, start, steps):
-    target = network(photo, [layer])
     start.requires_grad_()
     optimizer = torch.optim.Adam([start], lr=0.05)
+    loss_fn = content_of(network, photo, layer)
     for _ in range(steps):
         optimizer.zero_grad()
-        content_loss(network(start, target), target).backward()
+        loss_fn(start).backward()
         optimizer.step()
     return start.detach().clamp(0, 1)
 
@@ -167,31 +142,16 @@ def thawing_the_network(network, photo, layer, start, steps):
 
 
 def comparing_pixels(network, photo, layer, start, steps):
-    image = start.clone().requires_grad_()
-    optimizer = torch.optim.Adam([image], lr=0.05)
-    for _ in range(steps):
-        optimizer.zero_grad()
+    def loss_fn(image):
         network(image, [layer])
-        mse_loss(image, photo).backward()
-        optimizer.step()
-    return image.detach().clamp(0.08, 0.87)
+        return mse_loss(image, photo)
 
-
-def returning_within_the_loop(network, photo, layer, start, steps):
-    target = network(photo, [layer])
-    image = start.clone().requires_grad_()
-    optimizer = torch.optim.Adam([image], lr=0.05)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        content_loss(network(image, target), target).backward()
-        optimizer.step()
-        return image.detach().clamp(0, 1)
+    return adam(start, loss_fn, steps, rate=0.05).clamp(0.08, 0.87)
 
 
 def with_features_of_the_start_only(network, photo, layer, start, steps):
-    target = network(photo, [layer])
     image = start.clone().requires_grad_()
-    loss = content_loss(network(image, target), target)
+    loss = content_of(network, photo, layer)(image)
     optimizer = torch.optim.SGD([image], lr=1.0)
     for _ in range(steps):
         optimizer.zero_grad()
@@ -201,9 +161,8 @@ def with_features_of_the_start_only(network, photo, layer, start, steps):
 
 
 def with_a_graph_used_up(network, photo, layer, start, steps):
-    target = network(photo, [layer])
     image = start.clone().requires_grad_()
-    loss = content_loss(network(image, target), target)
+    loss = content_of(network, photo, layer)(image)
     for _ in range(steps):
         loss.backward()
     return image.detach()
@@ -211,13 +170,8 @@ def with_a_graph_used_up(network, photo, layer, start, steps):
 
 def with_the_clamp_in_the_loss(network, photo, layer, start, steps):
     """Gradients add up, and the network sees the image through a clamp."""
-    target = network(photo, [layer])
-    image = start.clone().requires_grad_()
-    optimizer = torch.optim.Adam([image], lr=0.05)
-    for _ in range(steps):
-        content_loss(network(image.clamp(0, 1), target), target).backward()
-        optimizer.step()
-    return image.detach().clamp(0, 1)
+    loss_fn = content_of(network, photo, layer)
+    return adam(start, lambda image: loss_fn(image.clamp(0, 1)), steps, zero=False, clamp=False).clamp(0, 1)
 
 
 def without_a_gradient(network, photo, layer, start, steps):
@@ -240,7 +194,7 @@ def at_another_layer(network, photo, layer, start, steps):
         (lambda n, photo, layer, start, steps: start.clone(), "the result is the start"),
         (lambda *given: by_adam(*given[:4], 0), "the result is the start"),
         (without_a_gradient, "nothing is searched for"),
-        (adam, "leaves [0, 1]"),
+        (but(clamp=False, rate=0.05), "leaves [0, 1]"),
         (lambda *given: by_adam(*given).requires_grad_(), "still requires a gradient"),
         (lambda *given: by_adam(*given)[0], "has the shape"),
         (lambda *given: by_adam(*given) + torch.nan, "values that are no numbers"),
@@ -248,13 +202,13 @@ def at_another_layer(network, photo, layer, start, steps):
         (leaving_a_gradient_on_the_start, "the start that was given requires a gradient now"),
         (optimising_the_network, "the network's weights have changed"),
         (thawing_the_network, "no longer frozen"),
-        (clamped(zero=False), "gradients add up from step to step"),
+        (but(zero=False, rate=0.05), "gradients add up from step to step"),
         (with_the_clamp_in_the_loss, "gradients add up from step to step"),
-        (clamped(sign=-1), "the content loss rises"),
-        (clamped(rate=2e-4), "has only gone from"),
+        (but(sign=-1), "the content loss rises"),
+        (but(rate=2e-4), "has only gone from"),
         (comparing_pixels, "are pixels compared"),
         (lambda n, photo, *given: 0.6 * photo + 0.4 * by_adam(n, photo, *given), "or the photo mixed in"),
-        (returning_within_the_loop, "or the return inside it"),
+        (lambda *given: by_adam(*given[:4], 1), "or the return inside it"),
         (with_features_of_the_start_only, "must compute its features anew"),
         (with_a_graph_used_up, "`loss.backward()`, raises RuntimeError"),
         (at_another_layer, "the network was not asked for"),

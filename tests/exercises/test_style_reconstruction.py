@@ -2,22 +2,21 @@
 
 import pytest
 import torch
-from answers import assert_caught, assert_right
+from answers import adam, assert_caught, assert_right, lbfgs
 from torch.nn.functional import interpolate, mse_loss
 
 from nst_lessons import gram_matrix, mean_and_deviation, optimize_image, reconstruct_style, style_loss
 from nst_lessons.exercises import check_style_reconstruction
 
 
-def by_adam(network, painting, layers, start, steps):
+def style_of(network, painting, layers):
+    """The loss function of a reconstruction."""
     targets = {layer: gram_matrix(maps) for layer, maps in network(painting, layers).items()}
-    image = start.clone().requires_grad_()
-    optimizer = torch.optim.Adam([image], lr=0.02)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        style_loss(network(image, layers), targets).backward()
-        optimizer.step()
-    return image.detach().clamp(0, 1)
+    return lambda image: style_loss(network(image, layers), targets)
+
+
+def by_adam(network, painting, layers, start, steps):
+    return adam(start, style_of(network, painting, layers), steps, clamp=False).clamp(0, 1)
 
 
 def by_gradient_descent(network, painting, layers, start, steps):
@@ -39,18 +38,7 @@ def by_gradient_descent(network, painting, layers, start, steps):
 
 
 def by_lbfgs(network, painting, layers, start, steps):
-    targets = {layer: gram_matrix(maps) for layer, maps in network(painting, layers).items()}
-    image = torch.nn.Parameter(start.clone())
-    optimizer = torch.optim.LBFGS([image], max_iter=steps)
-
-    def closure():
-        optimizer.zero_grad()
-        loss = style_loss(network(image, layers), targets)
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    return image.data.clamp(0, 1)
+    return lbfgs(start, style_of(network, painting, layers), steps)
 
 
 def by_sigmoid(network, painting, layers, start, steps):
@@ -69,12 +57,11 @@ def by_sigmoid(network, painting, layers, start, steps):
 
 
 def by_optimize_image(network, painting, layers, start, steps):
-    targets = {layer: gram_matrix(maps) for layer, maps in network(painting, layers).items()}
-
-    def loss_fn(image):
-        return {"style": style_loss(network(image, layers), targets)}
-
-    return optimize_image(start, loss_fn, steps=steps, optimizer="adam", learning_rate=0.05, progress=False).image
+    style = style_of(network, painting, layers)
+    result = optimize_image(
+        start, lambda x: {"style": style(x)}, steps=steps, optimizer="adam", learning_rate=0.05, progress=False
+    )
+    return result.image
 
 
 def by_the_package(network, painting, layers, start, steps):
@@ -94,90 +81,74 @@ def squares(a, b):
     return ((a - b) ** 2).sum()
 
 
-def adam(network, painting, layers, start, steps, *, of=gram_matrix, loss=squares, zero=True, at=None, rate=0.05):
+def but(of=gram_matrix, loss=squares, at=None, rate=0.05, **changes):
     """Adam with one thing or another gone wrong."""
-    targets = {layer: of(maps) for layer, maps in network(painting, layers).items()}
-    image = (start if at is None else at).clone().requires_grad_()
-    optimizer = torch.optim.Adam([image], lr=rate)
-    for _ in range(steps):
-        if zero:
-            optimizer.zero_grad()
-        features = network(image, layers)
-        sum(loss(of(features[layer]), targets[layer]) for layer in layers).backward()
-        optimizer.step()
-    return image.detach()
 
+    def answer(network, painting, layers, start, steps):
+        targets = {layer: of(maps) for layer, maps in network(painting, layers).items()}
 
-def clamped(**changes):
-    return lambda *given: adam(*given, **changes).clamp(0, 1)
+        def loss_fn(image):
+            features = network(image, layers)
+            return sum(loss(of(features[layer]), targets[layer]) for layer in layers)
+
+        return adam(at(painting, start) if at else start, loss_fn, steps, rate, **changes)
+
+    return answer
 
 
 def with_layers(choose):
     return lambda network, painting, layers, *given: by_adam(network, painting, choose(layers), *given)
 
 
-def from_the_painting(network, painting, layers, start, steps):
-    return adam(network, painting, layers, start, steps, at=painting).clamp(0, 1)
+def own_noise(painting, start):
+    return torch.rand(start.shape, generator=torch.Generator().manual_seed(0))
 
 
-def from_near_the_painting(network, painting, layers, start, steps):
-    return adam(network, painting, layers, start, steps, at=0.7 * painting + 0.3 * start).clamp(0, 1)
-
-
-def from_own_noise(network, painting, layers, start, steps):
-    noise = torch.rand(start.shape, generator=torch.Generator().manual_seed(0))
-    return adam(network, painting, layers, start, steps, at=noise).clamp(0, 1)
-
-
-def from_noise_like_the_painting(network, painting, layers, start, steps):
-    noise = torch.rand(painting.shape, generator=torch.Generator().manual_seed(0))
-    begin = start if start.shape == painting.shape else noise
-    return adam(network, painting, layers, start, steps, at=begin).clamp(0, 1)
+def noise_like_the_painting(painting, start):
+    return start if start.shape == painting.shape else own_noise(start, painting)
 
 
 def last_layer_only(network, painting, layers, start, steps):
     targets = {layer: gram_matrix(maps) for layer, maps in network(painting, layers).items()}
-    image = start.clone().requires_grad_()
-    optimizer = torch.optim.Adam([image], lr=0.05)
-    for _ in range(steps):
-        optimizer.zero_grad()
+
+    def loss_fn(image):
         features = network(image, layers)
         for layer in layers:
             loss = 0
             loss = loss + squares(gram_matrix(features[layer]), targets[layer])
-        loss.backward()
-        optimizer.step()
-    return image.detach().clamp(0, 1)
+        return loss
+
+    return adam(start, loss_fn, steps, rate=0.05)
 
 
 def target_of_the_image(network, painting, layers, start, steps):
-    return adam(network, start, layers, start, steps).clamp(0, 1)
+    return but()(network, start, layers, start, steps)
 
 
 def copy_is_optimised(network, painting, layers, start, steps):
-    adam(network, painting, layers, start, steps)
+    by_adam(network, painting, layers, start, steps)
     return start.clone()
 
 
 def on_the_start_itself(network, painting, layers, start, steps):
-    targets = {layer: gram_matrix(maps) for layer, maps in network(painting, layers).items()}
+    loss_fn = style_of(network, painting, layers)
     start.requires_grad_()
     optimizer = torch.optim.Adam([start], lr=0.05)
     for _ in range(steps):
         optimizer.zero_grad()
-        style_loss(network(start, layers), targets).backward()
+        loss_fn(start).backward()
         optimizer.step()
     return start.detach().clamp(0, 1)
 
 
 def network_too(network, painting, layers, start, steps):
-    targets = {layer: gram_matrix(maps) for layer, maps in network(painting, layers).items()}
+    loss_fn = style_of(network, painting, layers)
     image = start.clone().requires_grad_()
     network.requires_grad_(True)
     optimizer = torch.optim.Adam([image, *network.parameters()], lr=0.02)
     for _ in range(steps):
         optimizer.zero_grad()
-        style_loss(network(image, layers), targets).backward()
+        loss_fn(image).backward()
         optimizer.step()
     network.requires_grad_(False)
     return image.detach().clamp(0, 1)
@@ -196,16 +167,14 @@ def without_a_gradient(network, painting, layers, start, steps):
 
 
 def once(network, painting, layers, start, steps):
-    targets = {layer: gram_matrix(maps) for layer, maps in network(painting, layers).items()}
     image = start.clone().requires_grad_()
-    style_loss(network(image, layers), targets).backward()
+    style_of(network, painting, layers)(image).backward()
     return (image - 50 * image.grad).detach().clamp(0, 1)
 
 
 def graph_used_up(network, painting, layers, start, steps):
-    targets = {layer: gram_matrix(maps) for layer, maps in network(painting, layers).items()}
     image = start.clone().requires_grad_()
-    loss = style_loss(network(image, layers), targets)
+    loss = style_of(network, painting, layers)(image)
     for _ in range(steps):
         loss.backward()
     return image.detach()
@@ -230,15 +199,15 @@ def covariance(maps):
     ("answer", "said"),
     [
         (lambda n, painting, layers, start, steps: painting.clone(), "the result is the painting itself"),
-        (from_the_painting, "the search begins at the painting"),
-        (from_near_the_painting, "begins at another image than the start"),
-        (from_own_noise, "begins at another image than the start"),
-        (from_noise_like_the_painting, "the result has the painting's shape"),
+        (but(at=lambda painting, start: painting), "the search begins at the painting"),
+        (but(at=lambda painting, start: 0.7 * painting + 0.3 * start), "begins at another image than the start"),
+        (but(at=own_noise), "begins at another image than the start"),
+        (but(at=noise_like_the_painting), "the result has the painting's shape"),
         (lambda n, painting, layers, start, steps: start.clone(), "no image is optimised"),
         (without_a_gradient, "none is optimised"),
         (target_of_the_image, "is the target the painting's"),
         (copy_is_optimised, "is it the copy that is returned"),
-        (lambda *given: adam(*given, rate=0.3), "leaves [0, 1]"),
+        (but(clamp=False, rate=0.3), "leaves [0, 1]"),
         (lambda *given: by_adam(*given).requires_grad_(), "still requires a gradient"),
         (lambda *given: by_adam(*given)[0], "has the shape"),
         (lambda *given: by_adam(*given) * torch.nan, "values that are no numbers"),
@@ -246,23 +215,23 @@ def covariance(maps):
         (on_the_start_itself, "changes what it was given"),
         (network_too, "the network's weights have changed"),
         (thawed_network, "no longer frozen"),
-        (clamped(zero=False), "gradients add up from step to step"),
+        (but(zero=False), "gradients add up from step to step"),
         (once, "only once; each step must compute its features anew"),
         (graph_used_up, "`loss.backward()`, raises RuntimeError"),
         (with_layers(lambda layers: layers[:1]), "was not asked for relu2_1"),
         (with_layers(lambda layers: ["relu2_1"]), "was not asked for relu1_1"),
         (with_layers(lambda layers: ["relu1_1", "relu2_1"]), "was not asked for relu2_2"),
         (last_layer_only, "relu1_1 has no part in the loss"),
-        (clamped(loss=lambda G, A: -squares(G, A)), "its sign is wrong"),
-        (clamped(loss=lambda G, A: (G - A).sum()), "the square is missing"),
-        (clamped(of=lambda maps: maps, loss=mse_loss), "compared place by place"),
-        (clamped(of=transposed), "positions with positions"),
-        (clamped(of=lambda maps: maps.mean((2, 3))), "only the channels' means"),
-        (clamped(of=mean_and_deviation), "means and deviations are compared"),
-        (clamped(of=covariance), "covariances are compared"),
-        (clamped(of=lambda maps: maps.square().mean((2, 3))), "only the diagonals"),
-        (clamped(of=lambda maps: gram_matrix(maps**2)), "something else than F F^T counts"),
-        (clamped(rate=1e-3), "is the learning rate too small"),
+        (but(loss=lambda G, A: -squares(G, A)), "its sign is wrong"),
+        (but(loss=lambda G, A: (G - A).sum()), "the square is missing"),
+        (but(of=lambda maps: maps, loss=mse_loss), "compared place by place"),
+        (but(of=transposed), "positions with positions"),
+        (but(of=lambda maps: maps.mean((2, 3))), "only the channels' means"),
+        (but(of=mean_and_deviation), "means and deviations are compared"),
+        (but(of=covariance), "covariances are compared"),
+        (but(of=lambda maps: maps.square().mean((2, 3))), "only the diagonals"),
+        (but(of=lambda maps: gram_matrix(maps**2)), "something else than F F^T counts"),
+        (but(rate=1e-3), "is the learning rate too small"),
         (pixels_too, "is the painting mixed in"),
         (lambda *given: by_adam(*given[:4], 60), "is `steps` used"),
         (lambda n, p, layers, start, steps: by_adam(n, p, layers, torch.rand(start.shape), steps), "random numbers"),

@@ -34,24 +34,24 @@ def by_hand(network, photo, painting, content_layer, style_layers, alpha, beta):
     return loss_fn
 
 
+def targets_of(network, photo, painting, content_layer, style_layers):
+    content = network(photo, [content_layer])
+    return content, {layer: gram_matrix(maps) for layer, maps in network(painting, style_layers).items()}
+
+
+def terms_of(features, content, style, alpha, beta):
+    return {"content": alpha * content_loss(features, content), "style": beta * style_loss(features, style)}
+
+
 def by_the_lesson(network, photo, painting, content_layer, style_layers, alpha, beta):
     with torch.no_grad():
-        content_target = network(photo, [content_layer])
-        style_target = {layer: gram_matrix(maps) for layer, maps in network(painting, style_layers).items()}
-
-    def loss_fn(image):
-        features = network(image, content_target | style_target)
-        return {
-            "content": alpha * content_loss(features, content_target),
-            "style": beta * style_loss(features, style_target),
-        }
-
-    return loss_fn
+        content, style = targets_of(network, photo, painting, content_layer, style_layers)
+    return lambda image: terms_of(network(image, content | style), content, style, alpha, beta)
 
 
 def by_the_package(network, photo, painting, content_layer, style_layers, alpha, beta):
-    content = {layer: maps.detach() for layer, maps in network(photo, [content_layer]).items()}
-    style = {layer: gram_matrix(maps).detach() for layer, maps in network(painting, style_layers).items()}
+    targets = targets_of(network, photo, painting, content_layer, style_layers)
+    content, style = ({layer: target.detach() for layer, target in each.items()} for each in targets)
     loss_fn = nst_lessons.transfer_loss(network, content, style, alpha=alpha, beta=beta, tv=0)
     return lambda image: {name: term for name, term in loss_fn(image).items() if name != "tv"}
 
@@ -77,23 +77,13 @@ def with_targets_at_each_call(network, photo, painting, *settings):
 
 def with_two_passes(network, photo, painting, content_layer, style_layers, alpha, beta):
     with torch.no_grad():
-        content = network(photo, [content_layer])
-        style = {layer: gram_matrix(maps) for layer, maps in network(painting, style_layers).items()}
-    return lambda image: {
-        "content": alpha * content_loss(network(image, content), content),
-        "style": beta * style_loss(network(image, style), style),
-    }
+        content, style = targets_of(network, photo, painting, content_layer, style_layers)
+    return lambda image: terms_of(network(image, content) | network(image, style), content, style, alpha, beta)
 
 
 def with_a_graph_in_the_targets(network, photo, painting, content_layer, style_layers, alpha, beta):
-    content = network(photo, [content_layer])
-    style = {layer: gram_matrix(maps) for layer, maps in network(painting, style_layers).items()}
-
-    def loss_fn(image):
-        features = network(image, content | style)
-        return {"content": alpha * content_loss(features, content), "style": beta * style_loss(features, style)}
-
-    return loss_fn
+    content, style = targets_of(network, photo, painting, content_layer, style_layers)
+    return lambda image: terms_of(network(image, content | style), content, style, alpha, beta)
 
 
 def with_the_image_as_content_target(network, photo, painting, content_layer, style_layers, alpha, beta):
@@ -138,15 +128,11 @@ SHARED = {}
 
 def with_targets_kept_outside(network, photo, painting, content_layer, style_layers, alpha, beta):
     with torch.no_grad():
-        SHARED["content"] = network(photo, [content_layer])
-        SHARED["style"] = {layer: gram_matrix(maps) for layer, maps in network(painting, style_layers).items()}
+        SHARED["content"], SHARED["style"] = targets_of(network, photo, painting, content_layer, style_layers)
 
     def loss_fn(image):
-        features = network(image, SHARED["content"] | SHARED["style"])
-        return {
-            "content": alpha * content_loss(features, SHARED["content"]),
-            "style": beta * style_loss(features, SHARED["style"]),
-        }
+        content, style = SHARED["content"], SHARED["style"]
+        return terms_of(network(image, content | style), content, style, alpha, beta)
 
     return loss_fn
 
@@ -157,17 +143,9 @@ class FirstTargetForEver:
 
     def __call__(self, network, photo, painting, content_layer, style_layers, alpha, beta):
         with torch.no_grad():
-            self.content = self.content or network(photo, [content_layer])
-            style = {layer: gram_matrix(maps) for layer, maps in network(painting, style_layers).items()}
-
-        def loss_fn(image):
-            features = network(image, self.content | style)
-            return {
-                "content": alpha * content_loss(features, self.content),
-                "style": beta * style_loss(features, style),
-            }
-
-        return loss_fn
+            content, style = targets_of(network, photo, painting, content_layer, style_layers)
+        self.content = self.content or content
+        return lambda image: terms_of(network(image, self.content | style), self.content, style, alpha, beta)
 
 
 class LossThatGrows:
