@@ -74,8 +74,8 @@ PUBLISHED: dict[str, Recipe] = {
         steps=200,
         source="Surma, Style Transfer: Styling Images with Convolutional Neural Networks (2019); gsurma/style_transfer",
         note="Ten calls of L-BFGS-B with 20 evaluations each, which here is restarted less often. Its start is uniform "
-        "noise, ours normal. Its sums belong to 500 x 500 pixels: on smaller ones style weighs more. It swaps the means of red and "
-        "blue, which is not copied.",
+        "noise, ours normal. Its sums belong to 500 x 500 pixels: on smaller ones style weighs more. It swaps the "
+        "means of red and blue, which is not copied.",
     ),
     "shrimal": Recipe(
         content_layers={"conv4_2": 1.0},

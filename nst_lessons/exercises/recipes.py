@@ -40,7 +40,8 @@ def check_convert_weight(convert_weight: Answer, draw: Draw) -> None:
     - ``"johnson"`` (Johnson's neural-style): with Gram matrices ``F F^T / (N M)``, the mean of the squared differences;
     - ``"udacity"`` (Udacity's course): with Gram matrices ``F F^T``, the mean of the squared differences by ``N M``.
     """
-    weight, channels, positions = draw.number(2, 9), draw.random.randint(5, 9), draw.random.randint(11, 19)
+    # No number of positions is twice one of channels: two mistakes would give the same weights.
+    weight, channels, positions = draw.number(2, 9), draw.random.randint(5, 9), draw.random.choice((11, 13, 17, 19))
 
     def ask(weight: float, source: str, target: str) -> float:
         return as_number(convert_weight(weight, channels, positions, source, target), "the weight")
@@ -144,7 +145,10 @@ def check_balance(balance: Answer, draw: Draw) -> None:
     style layer, and ``M = H' W'``.
     """
     alpha, beta, scale = draw.number(0.1, 0.4), draw.number(20, 90), draw.number(1.5, 3)
-    photo, painting = draw.features(), draw.features()
+    sizes = draw.random.sample((3, 5, 7, 11), 4)  # primes, so that no product of sizes can be taken for another
+    photo, painting = (
+        torch.rand(1, *three, generator=draw.generator, dtype=torch.float64) for three in (sizes[:3], sizes[1:])
+    )
 
     def answer(*given: float | Tensor) -> Tensor:
         return torch.tensor(as_number(balance(*given), "the balance"), dtype=torch.float64)
