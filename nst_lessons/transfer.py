@@ -16,6 +16,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from nst_lessons.checks import shown
+from nst_lessons.console import say
 from nst_lessons.conversion import transfer_settings
 from nst_lessons.history import Result
 from nst_lessons.image_files import ImageSource, load_image
@@ -201,7 +202,7 @@ def recipe_network(recipe: Recipe) -> str:
     if cached_weights(recipe.network).exists():
         return recipe.network
     substitute = default_backbone()
-    print(
+    say(
         f"this recipe's own network, {recipe.network}, is not on this machine: {substitute} takes its place, layer by "
         f"layer; `nst-lessons fetch {recipe.network}` downloads it"
     )

@@ -24,6 +24,7 @@ from torch import Tensor
 from torchvision.models import VGG16_Weights, VGG19_Weights
 
 from nst_lessons.checks import check_choice, shown
+from nst_lessons.console import say
 from nst_lessons.images import CONVENTIONS
 from nst_lessons.network import Backbone, Padding, Precision, block_number
 
@@ -110,7 +111,7 @@ def load_backbone(
     backbone.requires_grad_(False).eval()
     if convention is None and guess_convention(weights) == "caffe":
         backbone.convention = "caffe"
-        print(
+        say(
             f"{name} begins like Caffe's VGG, so it is given Caffe's pixels (BGR, 0 to 255 minus the mean); "
             'convention="torchvision", or --convention torchvision, overrules this guess'
         )
@@ -202,7 +203,7 @@ def fetch_weights(name: str) -> dict[str, Tensor]:
         except WeightsError:
             check_hash(path)  # its name says whether it is as it was published
             raise
-    print(f"downloading {name} (about {DOWNLOAD_MEGABYTES} MB, once) to {path}")
+    say(f"downloading {name} (about {DOWNLOAD_MEGABYTES} MB, once) to {path}")
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(30)  # seconds of every wait; torch's downloader sets no limit of its own
     try:

@@ -74,7 +74,7 @@ class PictureChooser:
             except ImageError as error:
                 self.words.value = paragraph(f"{name} cannot be used: {str(error).removeprefix('the bytes: ')}.")
                 continue
-            if said:
+            if any("laid on white" in str(warning.message) for warning in said):
                 self.words.value = paragraph(f"{name}: transparent parts are laid on white. {UPLOAD_LIMITS}")
             label = self.label(name, data)
             self.own[label] = data
