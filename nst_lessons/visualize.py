@@ -75,11 +75,18 @@ def activation_overlay(photo: Tensor, activation: Tensor) -> Tensor:
     check_features(activation)
     if activation.shape[:2] != (1, 1):
         raise ValueError(f"one channel (1, 1, h, w) is wanted, not {tuple(activation.shape)}; take maps[:, c : c + 1]")
-    low, high = activation.min(), activation.quantile(0.99)  # a single peak would leave all else in the dark
+    low, high = activation.min(), quantile(activation, 0.99)  # a single peak would leave all else in the dark
     active = ((activation - low) / (high - low).clamp_min(torch.finfo(activation.dtype).tiny)).clamp(0, 1)
     active = interpolate(active.to(photo), photo.shape[-2:], mode="bilinear", align_corners=False)
     dark, yellow = 0.3 * photo, per_channel((1.0, 0.85, 0.3), photo)
     return torch.lerp(dark, 0.5 * photo + 0.5 * yellow, active)
+
+
+def quantile(values: Tensor, fraction: float) -> Tensor:
+    """As `torch.quantile`, which computes in float64, as no Apple GPU can, and takes no more than 16 million values."""
+    ordered = values.flatten().sort().values
+    place = fraction * (len(ordered) - 1)
+    return torch.lerp(ordered[math.floor(place)], ordered[math.ceil(place)], place % 1)
 
 
 def receptive_field_box(

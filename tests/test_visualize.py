@@ -14,6 +14,7 @@ from nst_lessons.visualize import (
     activation_overlay,
     layer_sensitivity,
     maximise_activation,
+    quantile,
     random_view,
     receptive_field_box,
     top_channels,
@@ -73,6 +74,12 @@ def test_overlay_is_dark_where_a_channel_is_silent_and_lit_where_it_is_active(sm
     torch.testing.assert_close(overlay[..., 0, 0], 0.3 * small_image[..., 0, 0])
     torch.testing.assert_close(overlay[..., 2, 11], lit[..., 2, 11])
     torch.testing.assert_close(overlay[..., 7, 4], (0.15 * small_image + 0.5 * lit)[..., 7, 4])
+
+
+@given(values=st.lists(st.floats(-10, 10, width=32), min_size=1, max_size=40), fraction=st.floats(0, 1))
+def test_quantiles_are_torchs(values: list[float], fraction: float) -> None:
+    found, expected = quantile(torch.tensor(values), fraction), torch.tensor(values).quantile(fraction)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_overlay_is_right_way_up(small_image: Tensor) -> None:
