@@ -25,6 +25,7 @@ FORMAT = "nst_lessons checkpoint 4"
 SAME_IMAGE = 1e-3  # of the pixels' range
 SAME_LOSS = 1e-3  # relatively; processors and numbers of threads differ by less
 REMEDY = "delete it to begin anew, or choose another path"
+OTHER_FILE = "choose another path or, if it is a checkpoint, delete it to begin anew"
 
 
 class CheckpointError(ValueError):
@@ -105,9 +106,9 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> State:
             damaged = archive.testzip()
         saved = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # whatever zipfile, pickle and torch stumble over
-        raise CheckpointError(f"{path} is damaged or no checkpoint of a run; {REMEDY}") from error
+        raise CheckpointError(f"{path} is damaged or no checkpoint of a run; {OTHER_FILE}") from error
     if damaged or not isinstance(saved, dict) or saved.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is damaged or no checkpoint of a run; {REMEDY}")
+        raise CheckpointError(f"{path} is damaged or no checkpoint of a run; {OTHER_FILE}")
     return saved
 
 

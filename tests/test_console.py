@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from nst_lessons import load_backbone
+from nst_lessons.__main__ import main
 from nst_lessons.console import Forgiving, forgiving_output, say
 from nst_lessons.weight_files import CAFFE_FILTER
 
@@ -90,6 +91,30 @@ def test_a_closed_output_is_no_error(folder, closed):
     done = subprocess.run(["sh", "-c", f"{' '.join(TRANSFER)} -o out.png {closed}"], capture_output=True, timeout=120)
     assert done.returncode == 0
     assert Path("out.png.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["lab", "教材", "--copy-only"], 0),
+        (["lab", "教材", "--solutions", "--copy-only"], 0),
+        (["assignment", "教材", "--exercises-only"], 0),
+        (["publish", "--repo", "教/材", "--ref", "v1"], 2),
+        (["fetch", "vgg16"], 2),
+        (["doctor"], 0),
+    ],
+)
+def test_every_command_prints_what_the_code_page_lacks(folder, monkeypatch, command, code):
+    cached = Path("教/hub/checkpoints/vgg16-397923af.pth")
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"damaged")
+    monkeypatch.setenv("TORCH_HOME", "教")
+    buffer = io.BytesIO()
+    output = io.TextIOWrapper(buffer, encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setattr(sys, "stderr", output)
+    assert main(command) == code
+    assert rb"\u6559" in buffer.getvalue()
 
 
 # in a program of one's own

@@ -190,7 +190,16 @@ def test_a_garbage_checkpoint_is_refused_before_a_network_is_loaded(folder, monk
     monkeypatch.setattr("nst_lessons.transfer.load_backbone", never)
     with pytest.raises(ValueError, match="damaged or no checkpoint"):
         style_transfer("vgg19", small_image, small_image, recipe="hannover", checkpoint="run")
+    # It may be somebody's weights or photo: no advice to delete it without a thought.
+    with pytest.raises(ValueError, match="choose another path or, if it is a checkpoint, delete it"):
+        optimize_image(small_image, never, checkpoint="run")
     assert Path("run").read_text() == text
+
+
+def test_names_in_one_string_are_shown_as_a_list(tiny_backbone, small_image):
+    for text in ("relu1_1,relu2_1", " relu1_1, relu2_1 "):
+        with pytest.raises(ValueError, match=r"write \['relu1_1', 'relu2_1'\]"):
+            reconstruct_style(tiny_backbone, small_image, text)
 
 
 def test_wrong_statistics_tv_octaves_and_seeds_are_named(tiny_backbone, small_image):

@@ -93,6 +93,17 @@ def test_transparency_that_is_laid_on_white_is_said_beside_the_button(photo: Ten
     assert "laid on white" not in chooser.words.value
 
 
+def test_a_phones_picture_is_an_upload_too(photo: Tensor) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    chooser, file = PictureChooser("photo", ["coffee"]), BytesIO()
+    plain = torch.full_like(photo, 0.25)
+    pillow_heif.from_pillow(to_pil(plain)).save(file)
+    assert ".heic" in chooser.upload.accept  # not every browser knows that this is an image
+    chooser.upload.set_trait("value", as_uploaded("IMG_0001.HEIC", file.getvalue()))
+    assert chooser.menu.value == "IMG_0001.HEIC"
+    torch.testing.assert_close(chooser.load(56), plain, atol=0.02, rtol=0)
+
+
 def test_unusable_upload_is_refused_in_words() -> None:
     chooser = PictureChooser("photo", ["coffee"])
     chooser.upload.set_trait("value", as_uploaded("<notes>.png", b"buy milk"))

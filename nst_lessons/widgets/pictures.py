@@ -17,6 +17,7 @@ from nst_lessons.samples import sample
 from nst_lessons.widgets.calls import Argument
 from nst_lessons.widgets.layout import frame, helped, paragraph, show
 
+ACCEPTED = "image/*,.heic,.heif,.avif"  # of the last ones not every system knows that they are images
 THUMBNAIL = 156  # the side of a chosen picture, in pixels
 # Of the notebook server's messages: ours, see `nst_lessons.lab`, that of others, and as users of Colab report.
 UPLOAD_LIMITS = "Uploads: up to 100 MB in JupyterLab opened by nst-lessons lab, 10 MB elsewhere, 1 MB in Colab."
@@ -29,7 +30,8 @@ class PictureChooser:
         self.own: dict[str, bytes] = {}
         self.menu = helped(widgets.Dropdown(options=list(samples), description=label), "a sample, or what you uploaded")
         self.upload = helped(
-            widgets.FileUpload(accept="image/*", description=f"your own {label}"), "a picture from your disk or phone"
+            widgets.FileUpload(accept=ACCEPTED, description=f"your own {label}"),
+            "a picture from your disk or phone",
         )
         self.thumbnail = frame(THUMBNAIL)
         self.words = widgets.HTML(paragraph(UPLOAD_LIMITS))
