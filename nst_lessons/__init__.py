@@ -2,7 +2,7 @@
 
 The house, from the ground up (a module imports only those above it):
 
-    files           whole_file: written whole or not at all
+    files           whole_file: written whole or not at all; check_writable
     checks          of numbers, names and functions: what came, what would be accepted
     console         an output that may fail
     memory          what is free for a run; keep_freed_memory

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from io import TextIOBase
+from pathlib import Path
 from typing import TextIO
 
 
@@ -51,12 +52,24 @@ class Forgiving(TextIOBase):
         return self.stream.encoding
 
 
+def forgiving(stream: TextIO) -> Forgiving:
+    """The stream, in which nothing that is printed raises an error."""
+    return stream if isinstance(stream, Forgiving) else Forgiving(stream)
+
+
 @contextmanager
 def forgiving_output() -> Iterator[None]:
     """Let nothing that is printed here raise an error."""
     with ExitStack() as stack:
         for stream, redirect in ((sys.stdout, redirect_stdout), (sys.stderr, redirect_stderr)):
-            if stream is not None:  # as it is in a program without a console
-                stack.enter_context(redirect(Forgiving(stream)))
-                stack.callback(Forgiving(stream).flush)
+            if stream is None:  # in a program without a console
+                stream = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+            stack.enter_context(redirect(forgiving(stream)))
+            stack.callback(forgiving(stream).flush)
         yield
+
+
+def say(text: str) -> None:
+    """Print a line; where that cannot be, nothing else fails."""
+    if sys.stdout is not None:
+        print(text, file=forgiving(sys.stdout), flush=True)

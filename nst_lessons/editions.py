@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
 from nst_lessons.files import whole_file
@@ -153,28 +154,32 @@ def linked_to_solutions(text: str) -> str:
 
 
 def write_assignment(folder: Path, grader: Grader = "nbgrader", exercises_only: bool = False) -> list[Path]:
-    """Write a grader's tree, ``source/NAME/NAME.ipynb``, into a folder; nothing that is there is overwritten.
+    """Write a grader's tree, ``source/NAME/NAME.ipynb``, into a folder, all of it or, after an error, none.
 
     Args:
         grader: who the notebooks are for.
         exercises_only: leave out the experiments, which take minutes; ``_exercises`` is appended to the names.
 
     Raises:
-        ValueError: where there is a source tree already.
+        ValueError: where there is a source tree already, which is left as it is.
     """
-    if (folder / "source").exists():
-        raise ValueError(f"{folder / 'source'} exists already; choose another folder")
+    tree = folder / "source"
+    if tree.exists():
+        raise ValueError(f"{tree} exists already; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for path in sources():
-        notebook, name = read_source(path), path.stem
-        if exercises_only:
-            notebook, name = exercises_of(notebook, f"{name}.ipynb"), f"{name}_exercises"
-        if grader == "otter":
-            notebook = otter_master(notebook, name)
-        target = folder / "source" / name / f"{name}.ipynb"
-        target.parent.mkdir(parents=True)
-        write(notebook, target)
-        written.append(target)
+    with TemporaryDirectory(dir=folder, prefix=".") as temporary:
+        unfinished = Path(temporary) / "source"
+        for path in sources():
+            notebook, name = read_source(path), path.stem
+            if exercises_only:
+                notebook, name = exercises_of(notebook, f"{name}.ipynb"), f"{name}_exercises"
+            if grader == "otter":
+                notebook = otter_master(notebook, name)
+            (unfinished / name).mkdir(parents=True)
+            write(notebook, unfinished / name / f"{name}.ipynb")
+            written.append(tree / name / f"{name}.ipynb")
+        unfinished.rename(tree)
     return written
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from nst_lessons import network
+from nst_lessons.console import say
 from nst_lessons.images import noise_like
 from nst_lessons.losses import gram_matrix
 from nst_lessons.memory import free_bytes
@@ -215,4 +216,4 @@ def report(stages: Sequence[Stage], optimizer: str = "lbfgs") -> None:
     if expected.seconds >= LONG_SECONDS:
         height, width = stages[-1].size
         steps = sum(stage.steps for stage in stages)
-        print(f"{steps} steps at {'up to ' * (len(stages) > 1)}{width}x{height} pixels: {expected}", flush=True)
+        say(f"{steps} steps at {'up to ' * (len(stages) > 1)}{width}x{height} pixels: {expected}")

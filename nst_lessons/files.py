@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -29,3 +30,19 @@ def whole_file(path: Path) -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Raise ValueError unless a file of this name can be written."""
+    if not path.parent.is_dir():
+        raise ValueError(f"there is no folder {path.parent}; make it first, or choose another")
+    try:
+        with suppress(FileNotFoundError):
+            path.lstat()  # complains of a name that is too long
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"{path} cannot be written ({reason}); choose another name or folder") from error
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; choose another name")

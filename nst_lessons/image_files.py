@@ -25,7 +25,16 @@ from torch import Tensor
 
 from nst_lessons.checks import check_number, shown
 from nst_lessons.files import whole_file
-from nst_lessons.images import FLOATS, ImageError, check_images, check_pixels, check_values, resize, too_many_pixels
+from nst_lessons.images import (
+    FLOATS,
+    MAX_PIXELS,
+    ImageError,
+    check_images,
+    check_pixels,
+    check_values,
+    resize,
+    too_many_pixels,
+)
 
 MIN_SIDE = 16  # a VGG halves the image four times before its deepest block
 MAX_BYTES = 100_000_000
@@ -62,8 +71,8 @@ def load_image(source: ImageSource, size: int | None = None) -> Tensor:
     """
     image, alpha = read(source, size)
     if alpha is not None and bool((alpha < 1).any()):
-        words = f"{source_name(source)}: transparent parts are laid on white; load_alpha, or --keep-alpha, keeps them"
-        warnings.warn(words, stacklevel=2)
+        words = "transparent parts are laid on white; load_alpha has them, and --keep-alpha keeps a photo's"
+        warnings.warn(f"{source_name(source)}: {words}", stacklevel=2)
     return fit(image, size, source_name(source))
 
 
@@ -129,7 +138,11 @@ def open_picture(data: bytes, size: int | None) -> Image.Image:
             return picture
         # Pillow has Ghostscript execute an EPS file, and an IPTC file is an envelope that may hold one.
         formats = [name for name in Image.ID if name not in ("EPS", "IPTC")]
-        return Image.open(BytesIO(data), formats=formats)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
+            return Image.open(BytesIO(data), formats=formats)
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"its pixels are too many; expected at most {MAX_PIXELS // 10**6} million") from error
     except (UnidentifiedImageError, SyntaxError) as error:  # the latter of a JPEG file's header
         raise ImageError(unreadable(data)) from error
 

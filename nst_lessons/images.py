@@ -91,7 +91,7 @@ def deprocess(x: Tensor, convention: str = "torchvision") -> Tensor:
 
 def is_grey(image: Tensor) -> bool:
     """Whether red, green and blue are the same in every pixel of an image (1, 3, H, W), to half an 8-bit level."""
-    return float((image.amax(1) - image.amin(1)).max()) < 0.5 / 255
+    return float((image.amax(1) - image.amin(1)).detach().max()) < 0.5 / 255
 
 
 def per_channel(values: Sequence[float], like: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from nst_lessons.checks import check_choice, check_mapping, shown
+from nst_lessons.checks import check_choice, check_mapping, check_number, shown
 from nst_lessons.losses import Weights
 
 
@@ -95,7 +95,7 @@ def convert_weights(
         to: which of `NORMALISATIONS` they shall serve; `content_loss` and `style_loss` are ``"relative"``.
 
     Raises:
-        ValueError: for an unknown normalisation or term, or a layer without a size.
+        ValueError: for an unknown normalisation or term, or a layer without a size, or with one that is not positive.
     """
     for name in (source, to):
         check_choice("normalisation", name, NORMALISATIONS)
@@ -105,5 +105,7 @@ def convert_weights(
     for layer in weights:
         if not isinstance(sizes.get(layer), LayerSize):
             raise ValueError(f"sizes must have a LayerSize for {shown(layer)}, not {shown(sizes.get(layer))}")
+        for name, number in sizes[layer]._asdict().items():
+            check_number(f"{layer}: {name}", number, 0 if name == "energy" else 1)
     factor, new_factor = (getattr(NORMALISATIONS[name], term) for name in (source, to))
     return {layer: weight * factor(sizes[layer]) / new_factor(sizes[layer]) for layer, weight in weights.items()}

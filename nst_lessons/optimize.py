@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from tqdm.auto import tqdm
 from typing_extensions import Unpack
 
 from nst_lessons.checks import check_callable, check_number, shown
+from nst_lessons.console import forgiving
 from nst_lessons.coordinates import PIXELS, Coordinates
 from nst_lessons.estimate import check_memory, report
 from nst_lessons.history import Ending, History, Result, Step, StopRule
@@ -261,7 +263,16 @@ def run_stages(
         report(stages, optimizer)
     history, rules = saved_history(saved), stop_rules(stop)
     total = sum(stage.steps for stage in stages)
-    with tqdm(total=total, initial=len(history.losses), disable=not progress, leave=False, unit="step") as bar:
+    console = sys.stderr and forgiving(sys.stderr)  # there is none in a program without a console
+    with tqdm(
+        total=total,
+        initial=len(history.losses),
+        file=console,
+        disable=not progress or console is None,
+        leave=False,
+        unit="step",
+        dynamic_ncols=True,
+    ) as bar:
         began = time.perf_counter() - history.seconds
         run = Run(stages, home, coordinates, history, rules, frozenset(snapshots), callback, file, bar, began)
         return walk_stages(run, start, optimizer, rate, saved)

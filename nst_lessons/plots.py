@@ -21,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 from typing_extensions import Unpack
 
+from nst_lessons.checks import check_mapping, shown
 from nst_lessons.figures import FAINT, INK, LABEL_SIZE, LINES, WIDTH, Words, grid, legend_beside, number, present
 from nst_lessons.history import History, Label
 from nst_lessons.image_files import to_pil
@@ -38,6 +39,7 @@ def show_images(images: Mapping[Label, Tensor], *, columns: int | None = None, *
         ValueError: when there are no images.
         ImageError: for a tensor that is no image.
     """
+    check_mapping("images", images)
     labels = [f"step {label}" if isinstance(label, int) else str(label) for label in images]
     pictures = [to_pil(image) for image in images.values()]
     tallest = max((picture.height / picture.width for picture in pictures), default=1.0)
@@ -62,8 +64,8 @@ def show_feature_maps(
     Raises:
         ValueError: for a tensor of another shape, or a channel that is not there.
     """
-    if maps.ndim != 4 or len(maps) != 1:
-        raise ValueError(f"feature maps have shape (1, C, H, W), not {tuple(maps.shape)}")
+    if not isinstance(maps, Tensor) or maps.ndim != 4 or len(maps) != 1:
+        raise ValueError(f"feature maps have shape (1, C, H, W), not {shown(maps)}")
     chosen = list(range(maps.shape[1]) if channels is None else channels)[:count]
     if absent := [channel for channel in chosen if not 0 <= channel < maps.shape[1]]:
         raise ValueError(f"no channels {absent}; there are 0 to {maps.shape[1] - 1}")
@@ -87,8 +89,8 @@ def show_filters(weight: Tensor, *, columns: int | None = None, **words: Unpack[
     Raises:
         ValueError: for a tensor of another shape.
     """
-    if weight.ndim != 4 or weight.shape[1] != 3:
-        raise ValueError(f"first-layer filters have shape (C, 3, h, w), not {tuple(weight.shape)}")
+    if not isinstance(weight, Tensor) or weight.ndim != 4 or weight.shape[1] != 3:
+        raise ValueError(f"first-layer filters have shape (C, 3, h, w), not {shown(weight)}")
     weight = weight.detach().float().cpu()
     largest = weight.abs().amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
     columns = columns or (16 if len(weight) > 32 else 8)
@@ -110,10 +112,11 @@ def show_boxes(image: Tensor, boxes: Mapping[str, tuple[int, int, int, int]], **
     Raises:
         ImageError: for a tensor that is no image.
     """
-    height, width = image.shape[-2:]
-    figure, (ax,) = grid(1, 1, height / width, largest=5.5)
+    picture = to_pil(image)
+    check_mapping("boxes", boxes)
+    figure, (ax,) = grid(1, 1, picture.height / picture.width, largest=5.5)
     figure.set_figwidth(WIDTH)
-    ax.imshow(to_pil(image))
+    ax.imshow(picture)
     for n, (label, (top, left, bottom, right)) in enumerate(boxes.items()):
         place, line = ((left - 0.5, top - 0.5), right - left, bottom - top), LINES[n % len(LINES)]
         ax.add_patch(Rectangle(*place, fill=False, edgecolor="white", linewidth=4))
@@ -140,19 +143,18 @@ def show_matrix(matrices: Mapping[str, Tensor], **words: Unpack[Words]) -> None:
     Raises:
         ValueError: for a tensor of another shape.
     """
+    check_mapping("matrices", matrices)
     figure, axes = grid(len(matrices), None, 0.85)
-    shown = []
+    words_of_each = []
     for ax, (label, tensor) in zip(axes, matrices.items(), strict=False):
-        values = tensor.detach().float().cpu()
-        if values.ndim == 3 and len(values) == 1:
-            values = values[0]
-        if values.ndim != 2:
-            raise ValueError(f"{label}: a matrix has shape (N, M) or (1, N, M), not {tuple(tensor.shape)}")
+        if not isinstance(tensor, Tensor) or tensor.shape[:-2] not in ((), (1,)) or tensor.ndim < 2:
+            raise ValueError(f"{label}: a matrix has shape (N, M) or (1, N, M), not {shown(tensor)}")
+        values = tensor.detach().float().cpu().reshape(tensor.shape[-2:])
         low, high = map(float, values.aminmax())
         draw_matrix(ax, values, max(abs(low), abs(high)) or 1.0, signed=low < 0)
         ax.set_title(f"{label}\n{values.shape[0]} x {values.shape[1]}", fontsize=LABEL_SIZE, color=INK)
-        shown.append(f"{label}: {values.shape[0]} x {values.shape[1]} values from {low:.2g} to {high:.2g}")
-    present(figure, *shown, **words)
+        words_of_each.append(f"{label}: {values.shape[0]} x {values.shape[1]} values from {low:.2g} to {high:.2g}")
+    present(figure, *words_of_each, **words)
 
 
 def draw_matrix(ax: Axes, values: Tensor, largest: float, *, signed: bool) -> None:
@@ -179,6 +181,7 @@ def show_heat_map(
     Raises:
         ValueError: when there are no values, or rows differ in their columns.
     """
+    check_table("values", values)
     rows = {str(row): dict(cells) for row, cells in values.items()}
     columns = list(next(iter(rows.values()), {}))
     if not columns or any(list(cells) != columns for cells in rows.values()):
@@ -190,8 +193,17 @@ def show_heat_map(
     draw_cells(ax, table, Normalize(-largest if bool((table < 0).any()) else 0, largest, clip=True))
     ax.set_xticks(range(len(columns)), columns, fontsize=LABEL_SIZE, color=INK)
     ax.set_yticks(range(len(rows)), list(rows), fontsize=LABEL_SIZE, color=INK)
-    shown = (f"{row}: {', '.join(f'{c} {number(v)}' for c, v in cells.items())}" for row, cells in rows.items())
-    present(figure, *shown, **words)
+    cells_in_words = (
+        f"{row}: {', '.join(f'{c} {number(v)}' for c, v in cells.items())}" for row, cells in rows.items()
+    )
+    present(figure, *cells_in_words, **words)
+
+
+def check_table(name: str, table: Mapping[str, Mapping[Label, float]]) -> None:
+    """Raise ValueError for what is no dict of dicts."""
+    check_mapping(name, table)
+    for row, cells in table.items():
+        check_mapping(str(row), cells)
 
 
 def draw_cells(ax: Axes, table: Tensor, scale: Normalize) -> None:
@@ -233,15 +245,15 @@ def plot_losses(histories: History | Mapping[str, History], **words: Unpack[Word
     lines = loss_lines(histories)
     figure, ax = line_figure(lines, "step", "loss", log=True)
     ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-    shown = ["Losses by step, on a logarithmic scale", *line_words(lines)]
+    parts = ["Losses by step, on a logarithmic scale", *line_words(lines)]
     for stage, step in enumerate(begins, start=2):
         ax.axvline(step, color=FAINT, linewidth=0.8, zorder=1)
         top = ax.get_xaxis_transform()
         ax.text(step, 1, f"stage {stage}", transform=top, ha="center", va="bottom", size=LABEL_SIZE - 1, color=INK)
-        shown.append(f"A thin line at step {step}: stage {stage} begins")
+        parts.append(f"A thin line at step {step}: stage {stage} begins")
     if begins:
-        shown.append("Losses of two stages cannot be compared")
-    present(figure, *shown, **words)
+        parts.append("Losses of two stages cannot be compared")
+    present(figure, *parts, **words)
 
 
 def loss_lines(histories: History | Mapping[str, History]) -> dict[str, dict[int, float]]:
@@ -250,6 +262,9 @@ def loss_lines(histories: History | Mapping[str, History]) -> dict[str, dict[int
         names = dict.fromkeys(name for losses in histories.losses for name in losses)
         lines = {name: [losses.get(name, math.nan) for losses in histories.losses] for name in names}
     else:
+        check_mapping("histories", histories)
+        if strange := [history for history in histories.values() if not isinstance(history, History)]:
+            raise ValueError(f"a run's losses are its History, not {shown(strange[0])}; give its .history")
         lines = {str(label): history.totals for label, history in histories.items()}
     positive = {label: dict(enumerate(line)) for label, line in lines.items() if any(value > 0 for value in line)}
     if isinstance(histories, History) and len(positive) > 1:
@@ -280,6 +295,7 @@ def line_figure(
     lines: Mapping[str, Mapping[Label, float]], xlabel: str, ylabel: str, *, log: bool
 ) -> tuple[Figure, Axes]:
     """A figure of lines, see `plot_lines`, and its axes."""
+    check_table("lines", lines)
     if not any(lines.values()):
         raise ValueError("no values to draw")
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")

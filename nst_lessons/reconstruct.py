@@ -15,12 +15,13 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from nst_lessons.checks import check_callable, check_number, shown
+from nst_lessons.coordinates import PIXELS, in_grey
 from nst_lessons.history import Result
-from nst_lessons.images import MEAN, check_image, noise_like, per_channel, resize
+from nst_lessons.images import MEAN, check_image, is_grey, noise_like, per_channel, resize
 from nst_lessons.losses import LossFunction, Statistics, content_loss, gram_matrix, style_loss, total_variation
 from nst_lessons.network import Backbone, check_network
 from nst_lessons.optimize import run_stages
-from nst_lessons.options import RunOptions
+from nst_lessons.options import RunOptions, check_options
 from nst_lessons.stages import Size, Stage, octave_scales, scaled_size
 from nst_lessons.styles import (
     Layers,
@@ -65,6 +66,17 @@ def start_image(start: str | Tensor, photo: Tensor, painting: Tensor | None = No
     raise ValueError(f"unknown start {shown(start)}; choose from {', '.join(STARTS)}, or give an image")
 
 
+def kept_grey(options: RunOptions, images: Iterable[Tensor]) -> RunOptions:
+    """The options of a run after these images; where all are grey, so is what it makes.
+
+    Features alone would leave specks of colour. Errors are those of `check_options`.
+    """
+    check_options(options)
+    if not all(map(is_grey, images)):
+        return options
+    return {**options, "coordinates": in_grey(options.get("coordinates", PIXELS))}
+
+
 def image_size(image: Tensor) -> Size:
     """An image's ``(height, width)``."""
     return image.shape[-2], image.shape[-1]
@@ -93,7 +105,7 @@ def reconstruct_content(
 
     Args:
         backbone: gives the features.
-        photo: ``(1, 3, H, W)`` in [0, 1].
+        photo: ``(1, 3, H, W)`` in [0, 1]; the result of a grey one is grey.
         layer: whose features are matched.
         start: ``"noise"``, ``"photo"``, or an image of the photo's shape.
         tv: weight of the total variation; without it, noise that pooling averages away stays in the picture.
@@ -107,10 +119,10 @@ def reconstruct_content(
         TypeError: for an option that does not exist, or a network that is none.
         ValueError: for an unknown layer, start or option's value, or a number of octaves that is not 1 to 12.
     """
-
     check_network(backbone)
     check_image(photo, "the photo")
     check_number("tv", tv, 0)
+    options = kept_grey(options, [photo])
 
     def loss_at(size: Size) -> LossFunction:
         target = content_target(backbone, resize(photo, size), [layer])
@@ -147,7 +159,8 @@ def reconstruct_style(
 
     Args:
         backbone: gives the features.
-        painting: ``(1, 3, H, W)`` in [0, 1], a `Style`, or a list of either; the result has the first one's size.
+        painting: ``(1, 3, H, W)`` in [0, 1], a `Style`, or a list of either; the result has the first one's size,
+            and is grey where all are.
         layers: a list (equal weights that sum to 1) or ``{layer: weight}``.
         start: ``"noise"``, ``"painting"``, or an image of the painting's shape.
         statistic: what of a layer's features makes the style, see `style_loss`.
@@ -167,6 +180,7 @@ def reconstruct_style(
     for function in statistic.values() if isinstance(statistic, Mapping) else [statistic]:
         check_callable("statistic", function)
     weights, styles = layer_weights(layers), as_styles(painting)
+    options = kept_grey(options, (style.image for style in styles))
     smallest = smallest_side(backbone, weights)
 
     def loss_at(scale: float) -> LossFunction:

@@ -33,7 +33,7 @@ from pathlib import Path
 from torch import Tensor
 
 from nst_lessons import __version__
-from nst_lessons.files import whole_file
+from nst_lessons.files import check_writable, whole_file
 from nst_lessons.history import Result
 from nst_lessons.image_files import check_suffix, save_image
 from nst_lessons.images import ImageError
@@ -100,21 +100,6 @@ def check_outputs(
         if path.resolve() in taken:
             raise ValueError(f"{path} would overwrite another file of this run; choose another name")
         taken.add(path.resolve())
-
-
-def check_writable(path: Path) -> None:
-    """Raise ValueError unless a file of this name can be written."""
-    if not path.parent.is_dir():
-        raise ValueError(f"there is no folder {path.parent}; make it first, or choose another")
-    try:
-        with suppress(FileNotFoundError):
-            path.lstat()  # complains of a name that is too long
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be written ({error}); choose another name or folder") from error
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; choose another name")
 
 
 def keep(image: Tensor, record: dict[str, object], out: Path, alpha: Tensor | None = None) -> Path:

@@ -17,8 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nst_lessons.checks import shown
-from nst_lessons.files import whole_file
+from nst_lessons.files import check_writable, whole_file
 from nst_lessons.losses import LossFunction
 from nst_lessons.optimizers import State
 
@@ -26,6 +25,7 @@ FORMAT = "nst_lessons checkpoint 4"
 SAME_IMAGE = 1e-3  # of the pixels' range
 SAME_LOSS = 1e-3  # relatively; processors and numbers of threads differ by less
 REMEDY = "delete it to begin anew, or choose another path"
+OTHER_FILE = "choose another path or, if it is a checkpoint, delete it to begin anew"
 
 
 class CheckpointError(ValueError):
@@ -106,9 +106,9 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> State:
             damaged = archive.testzip()
         saved = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # whatever zipfile, pickle and torch stumble over
-        raise CheckpointError(f"{path} is damaged or no checkpoint of a run; {REMEDY}") from error
+        raise CheckpointError(f"{path} is damaged or no checkpoint of a run; {OTHER_FILE}") from error
     if damaged or not isinstance(saved, dict) or saved.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is damaged or no checkpoint of a run; {REMEDY}")
+        raise CheckpointError(f"{path} is damaged or no checkpoint of a run; {OTHER_FILE}")
     return saved
 
 
@@ -116,10 +116,7 @@ def checkpoint_path(path: str | os.PathLike[str]) -> Path:
     """The path of a checkpoint, whether it exists or is to be made; CheckpointError where that cannot be."""
     try:
         path = Path(path)
-        path.exists()
-    except (OSError, TypeError, ValueError) as error:  # too long, say, or with a null character in it
-        raise CheckpointError(f"{shown(path)} can be no checkpoint ({error}); give another path") from error
-    if path.is_dir() or not path.parent.is_dir():
-        problem = f"{path} is a folder" if path.is_dir() else f"there is no folder {path.parent}"
-        raise CheckpointError(f"{problem}; give the checkpoint a path in a folder that there is")
+        check_writable(path)
+    except (OSError, TypeError, ValueError) as error:
+        raise CheckpointError(f"a checkpoint cannot be kept there: {error}") from error
     return path

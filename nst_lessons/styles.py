@@ -71,7 +71,8 @@ def layer_weights(layers: Layers) -> dict[str, float]:
         ValueError: for a single string, no layers, or a weight that is no number or negative.
     """
     if isinstance(layers, str):
-        raise ValueError(f"layers must be a list of names or a dict of weights; write [{layers!r}]")
+        several = [name.strip() for name in layers.split(",")]
+        raise ValueError(f"layers must be a list of names or a dict of weights; write {shown(several)}")
     if not isinstance(layers, Iterable):
         raise ValueError(f"layers must be a list of names or a dict of weights, not {shown(layers)}")
     names = list(dict.fromkeys(layers))

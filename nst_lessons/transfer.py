@@ -16,18 +16,18 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from nst_lessons.checks import shown
+from nst_lessons.console import say
 from nst_lessons.conversion import transfer_settings
-from nst_lessons.coordinates import PIXELS, in_grey
 from nst_lessons.history import Result
 from nst_lessons.image_files import ImageSource, load_image
-from nst_lessons.images import check_image, is_grey, resize
+from nst_lessons.images import check_image, resize
 from nst_lessons.losses import ALPHA, BETA, TV, LossFunction, transfer_loss
 from nst_lessons.network import Backbone
 from nst_lessons.optimize import run_stages
 from nst_lessons.optimizers import learning_rate_of
 from nst_lessons.options import RunOptions, check_options
 from nst_lessons.published import Recipe, TransferOptions, find_recipe, with_changes
-from nst_lessons.reconstruct import STYLE_LAYERS, image_size, smallest_side, start_image
+from nst_lessons.reconstruct import STYLE_LAYERS, image_size, kept_grey, smallest_side, start_image
 from nst_lessons.run_file import checkpoint_path, read_checkpoint
 from nst_lessons.stages import Stage, octave_scales, scaled_size
 from nst_lessons.styles import (
@@ -69,8 +69,7 @@ def weighted_transfer(
     """The transfer itself, with this package's defaults; `style_transfer` explains the options."""
     content_weights, style_weights = layer_weights(content_layers), layer_weights(style_layers)
     layers, full = (*content_weights, *style_weights), image_size(photo)
-    if all(map(is_grey, (photo, *(style.image for style in styles)))):  # features alone would leave specks of colour
-        options["coordinates"] = in_grey(options.get("coordinates", PIXELS))
+    options = kept_grey(options, (photo, *(style.image for style in styles)))
 
     def loss_at(network: Backbone, scale: float, smallest: int) -> LossFunction:
         small_photo = resize(photo, scaled_size(full, scale, smallest))
@@ -203,7 +202,7 @@ def recipe_network(recipe: Recipe) -> str:
     if cached_weights(recipe.network).exists():
         return recipe.network
     substitute = default_backbone()
-    print(
+    say(
         f"this recipe's own network, {recipe.network}, is not on this machine: {substitute} takes its place, layer by "
         f"layer; `nst-lessons fetch {recipe.network}` downloads it"
     )

@@ -75,11 +75,18 @@ def activation_overlay(photo: Tensor, activation: Tensor) -> Tensor:
     check_features(activation)
     if activation.shape[:2] != (1, 1):
         raise ValueError(f"one channel (1, 1, h, w) is wanted, not {tuple(activation.shape)}; take maps[:, c : c + 1]")
-    low, high = activation.min(), activation.quantile(0.99)  # a single peak would leave all else in the dark
+    low, high = activation.min(), quantile(activation, 0.99)  # a single peak would leave all else in the dark
     active = ((activation - low) / (high - low).clamp_min(torch.finfo(activation.dtype).tiny)).clamp(0, 1)
     active = interpolate(active.to(photo), photo.shape[-2:], mode="bilinear", align_corners=False)
     dark, yellow = 0.3 * photo, per_channel((1.0, 0.85, 0.3), photo)
     return torch.lerp(dark, 0.5 * photo + 0.5 * yellow, active)
+
+
+def quantile(values: Tensor, fraction: float) -> Tensor:
+    """As `torch.quantile`, which computes in float64, as no Apple GPU can, and takes no more than 16 million values."""
+    ordered = values.flatten().sort().values
+    place = fraction * (len(ordered) - 1)
+    return torch.lerp(ordered[math.floor(place)], ordered[math.ceil(place)], place % 1)
 
 
 def receptive_field_box(
@@ -226,7 +233,7 @@ def maximise_activation(
         maps = backbone(start, [layer])[layer]
     if position is not None:
         check_position(position, layer, *maps.shape[-2:])
-    check_awake(backbone, layer, maps, weights)
+    check_awake(backbone, layer, maps, weights, position)
     usual, generator = maps.square().mean(), torch.Generator().manual_seed(seed)
 
     def loss_fn(image: Tensor) -> dict[str, Tensor]:
@@ -246,18 +253,26 @@ def faint_noise(size: int, seed: int) -> Tensor:
     return FOURIER.decode(FAINT * (noise_like(torch.empty(1, 3, size, size), seed) - 0.5))
 
 
+def looked_at(maps: Tensor, position: tuple[int, int] | None) -> Tensor:
+    """Features ``(1, C, H, W)``, or only those at one position, ``(1, C)``."""
+    return maps if position is None else maps[..., position[0], position[1]]
+
+
 def excitation(maps: Tensor, weights: Mapping[int, float], position: tuple[int, int] | None) -> Tensor:
     """The weighted sum of channels' means, or of what they have at one position, ``(1, C, H, W) -> ()``."""
-    there = maps if position is None else maps[..., position[0], position[1]]
+    there = looked_at(maps, position)
     return torch.stack([weight * there[:, channel].mean() for channel, weight in weights.items()]).sum()
 
 
-def check_awake(backbone: Backbone, layer: str, maps: Tensor, channels: Iterable[int]) -> None:
+def check_awake(
+    backbone: Backbone, layer: str, maps: Tensor, channels: Iterable[int], position: tuple[int, int] | None
+) -> None:
     """Raise ValueError where all of these channels are silent: behind a ReLU nothing can wake them."""
     channels = list(channels)
-    if not maps[:, channels].any():
+    if not looked_at(maps, position)[:, channels].any():
+        place = "" if position is None else f" at {position}"
         conv = next(name for name in reversed(backbone.layers_down_to([layer])) if name.startswith("conv"))
         raise ValueError(
-            f"{layer} is silent on the start in channel {', '.join(map(str, channels))}, so there is no slope to "
-            f"follow; {conv} has one"
+            f"{layer} is silent on the start in channel {', '.join(map(str, channels))}{place}, so there is no slope "
+            f"to follow; {conv} has one"
         )

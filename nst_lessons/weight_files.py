@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import re
 import socket
 import struct
 import textwrap
+import warnings
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -24,6 +26,7 @@ from torch import Tensor
 from torchvision.models import VGG16_Weights, VGG19_Weights
 
 from nst_lessons.checks import check_choice, shown
+from nst_lessons.console import say
 from nst_lessons.images import CONVENTIONS
 from nst_lessons.network import Backbone, Padding, Precision, block_number
 
@@ -31,7 +34,7 @@ DOWNLOADS = {"vgg16": VGG16_Weights.IMAGENET1K_V1, "vgg19": VGG19_Weights.IMAGEN
 DOWNLOAD_MEGABYTES = 550
 ACCEPTED = "expected the weights of torchvision's vgg11, vgg13, vgg16 or vgg19 (without batch norm)"
 CUT_SHORT = "is cut short; download or copy it again"
-WRAPPERS = ("state_dict", "model_state_dict", "model", "weights")  # under which training scripts keep a state dict
+WRAPPERS = ("state_dict", "model_state_dict", "model", "weights")  # training scripts' names; they go before others
 
 # What is taken for a weights file: how it ends, how it begins, and what to say of it.
 FOREIGN_FILES: tuple[tuple[str, bytes, str], ...] = (
@@ -50,6 +53,10 @@ FOREIGN_FILES: tuple[tuple[str, bytes, str], ...] = (
         "is a Caffe model (protobuf), which PyTorch cannot read; convert it to a state dict first, and load that with "
         'the convention "caffe"',
     ),
+    (".mat", rb"MATLAB ", "is a MATLAB file, which PyTorch cannot read; convert it to a state dict first"),
+    (".npy", rb"\x93NUMPY", "is a NumPy file, which is not read here; convert it to a state dict first"),
+    (".npz", rb"\x93NUMPY", "is a NumPy file, which is not read here; convert it to a state dict first"),
+    ("", rb"\x1f\x8b|BZh|\xfd7zXZ", "is compressed; unpack it first"),
 )
 
 # The first filter of Caffe's VGG16: its kernel of blue, row by row, and its bias.
@@ -110,7 +117,7 @@ def load_backbone(
     backbone.requires_grad_(False).eval()
     if convention is None and guess_convention(weights) == "caffe":
         backbone.convention = "caffe"
-        print(
+        say(
             f"{name} begins like Caffe's VGG, so it is given Caffe's pixels (BGR, 0 to 255 minus the mean); "
             'convention="torchvision", or --convention torchvision, overrules this guess'
         )
@@ -202,7 +209,7 @@ def fetch_weights(name: str) -> dict[str, Tensor]:
         except WeightsError:
             check_hash(path)  # its name says whether it is as it was published
             raise
-    print(f"downloading {name} (about {DOWNLOAD_MEGABYTES} MB, once) to {path}")
+    say(f"downloading {name} (about {DOWNLOAD_MEGABYTES} MB, once) to {path}")
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(30)  # seconds of every wait; torch's downloader sets no limit of its own
     try:
@@ -228,12 +235,16 @@ def read_weights_file(path: Path) -> dict[str, Tensor]:
     try:
         if beginning[8:9] == b"{":  # of the header of safetensors, behind its length
             return safetensors.torch.load_file(path)
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch asks to report files that are not its own
+            saved = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the readers may raise anything on a file that is not theirs
         raise WeightsError(f"{path} {reading_problem(error)}") from error
     if not (state := unwrap(saved)):
         holds = f"a dict of {names(map(str, saved))}" if isinstance(saved, Mapping) else f"a {type(saved).__name__}"
-        raise WeightsError(f"{path} holds no state dict but {holds}; save one: torch.save(model.state_dict(), path)")
+        raise WeightsError(
+            f"{path} holds {holds} and not one state dict; save one: torch.save(model.state_dict(), path)"
+        )
     return state
 
 
@@ -258,24 +269,29 @@ def reading_problem(error: Exception) -> str:
     message = str(error)
     if code := re.search(r"Unsupported (?:global: GLOBAL|class) ([\w.]+)", message):
         return (
-            f"holds more than tensors, such as a whole model ({code[1]}), so that reading it would run code; where you "
+            f"holds more than tensors ({code[1]}), as a whole model does, so that reading it would run code; where you "
             "trust it, load it and save the weights alone: torch.save(model.state_dict(), path)"
         )
     ended = re.search(r"(?i)unexpected EOF|truncated|incomplete|header.?length", message)
     if ended or isinstance(error, (EOFError, IndexError, struct.error)):
         return CUT_SHORT
-    problem = textwrap.shorten(message, 80) or "no details"
-    return f"cannot be read as a PyTorch or safetensors file ({type(error).__name__}: {problem})"
+    # What torch says of bytes that are no pickle helps nobody.
+    foreign = isinstance(error, (pickle.UnpicklingError, KeyError)) or not message
+    details = "" if foreign else f" ({type(error).__name__}: {textwrap.shorten(message, 80)})"
+    return f"cannot be read as a PyTorch or safetensors file{details}"
 
 
 def unwrap(saved: object) -> dict[str, Tensor]:
-    """The tensors of a state dict, also of one in a checkpoint, ``{"epoch": 3, "state_dict": ...}``; may be empty."""
+    """The tensors of the one state dict in a file, also in a checkpoint, ``{"epoch": 3, "net": ...}``; may be empty."""
     if not isinstance(saved, Mapping):
         return {}
     for key in WRAPPERS:
         if isinstance(saved.get(key), Mapping):
             return unwrap(saved[key])
-    return {key: value for key, value in saved.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    named = {key: value for key, value in saved.items() if isinstance(key, str)}  # an optimiser's state has numbers
+    tensors = {key: value for key, value in named.items() if isinstance(value, Tensor) and value.is_floating_point()}
+    found = [] if tensors else [inner for value in named.values() if (inner := unwrap(value))]
+    return found[0] if len(found) == 1 else tensors
 
 
 def names(all_names: Iterable[str]) -> str:

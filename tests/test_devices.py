@@ -6,16 +6,23 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nst_lessons import (
+    FOURIER,
     PUBLISHED,
+    Style,
     load_backbone,
+    mean_and_deviation,
+    noise_like,
     optimize_image,
     reconstruct_content,
     reconstruct_style,
+    resize,
     style_transfer,
+    to_pil,
 )
 from nst_lessons.optimizers import OPTIMIZERS
 from nst_lessons.visualize import activation_overlay, layer_sensitivity, maximise_activation
 from nst_lessons.weight_files import default_device
+from nst_lessons.widgets import explore_features, explore_preprocessing, explore_recipes
 
 on_gpu = pytest.mark.skipif(default_device().type == "cpu", reason="this machine has no GPU")
 
@@ -68,6 +75,26 @@ def test_a_run_resumes_without_float64(tiny_backbone, photo, tmp_path, optimizer
         run(60, checkpoint=tmp_path / "run", **quiet)
         resumed = run(80, checkpoint=tmp_path / "run", **quiet)
     assert torch.equal(resumed, run(80, **quiet))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda net, photo: maximise_activation(net, "conv3_1", [1, 2], position=(2, 2), size=48, steps=2),
+        lambda net, photo: style_transfer(net, photo, [photo, Style(1 - photo, 0.5)], steps=2, coordinates=FOURIER),
+        lambda net, photo: reconstruct_style(net, photo, steps=2, statistic=mean_and_deviation, octaves=2),
+        lambda net, photo: reconstruct_content(net, photo[:, :1].expand_as(photo), "relu2_1", steps=2),
+        lambda net, photo: layer_sensitivity(net, photo, {"darker": photo / 2}, ["relu1_1"]),
+        lambda net, photo: activation_overlay(photo, photo[:, :1]),
+        explore_features,
+        lambda net, photo: explore_preprocessing(photo, net),
+        lambda net, photo: explore_recipes(net, photo, 1 - photo),
+        lambda net, photo: to_pil(resize(noise_like(photo, 1), 20)),
+    ],
+)
+def test_nothing_else_needs_float64_either(compact, photo, make):
+    with NoFloat64():
+        make(compact, photo)
 
 
 def test_terms_of_a_loss_may_be_on_several_devices(small_image):

@@ -1,5 +1,6 @@
 """What every function refuses at its door: images that are none, names, numbers; before any work, in words."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,10 @@ from torch import Tensor
 
 from nst_lessons import (
     FOURIER,
+    Ending,
+    History,
     ImageError,
+    Result,
     Style,
     load_backbone,
     optimize_image,
@@ -21,7 +25,18 @@ from nst_lessons import (
     style_transfer,
 )
 from nst_lessons.network import Backbone
+from nst_lessons.plots import show_boxes, show_images
 from nst_lessons.visualize import activation_overlay, layer_sensitivity, maximise_activation
+from nst_lessons.widgets import (
+    explore_content,
+    explore_features,
+    explore_preprocessing,
+    explore_recipes,
+    explore_reconstructions,
+    explore_statistics,
+    explore_style,
+    explore_transfer,
+)
 
 Door = Callable[[Backbone, Tensor, Tensor], object]  # the network, an image as it should be, and one that is not
 STYLE = ["relu1_1", "relu2_1"]
@@ -29,6 +44,11 @@ STYLE = ["relu1_1", "relu2_1"]
 
 def never(*args: object) -> dict[str, Tensor]:
     raise AssertionError("this was before the work")
+
+
+def watched(image: Tensor) -> Result:
+    """A run of no steps, with a snapshot."""
+    return Result(image, History([{"loss": 1.0}], {0: image}), Ending.STEPS, "all steps were taken")
 
 
 TAKES_AN_IMAGE: dict[str, Door] = {
@@ -45,6 +65,15 @@ TAKES_AN_IMAGE: dict[str, Door] = {
     "activation": lambda net, good, bad: maximise_activation(net, "conv2_1", 1, start=bad),
     "resize": lambda net, good, bad: resize(bad, 20),
     "a picture": lambda net, good, bad: save_image(bad, Path("out.png")),
+    "a figure": lambda net, good, bad: show_images({"good": good, "bad": bad}),
+    "boxes": lambda net, good, bad: show_boxes(bad, {}),
+    "lesson 1's explorer": lambda net, good, bad: explore_preprocessing(bad, net),
+    "lesson 2's explorer": lambda net, good, bad: explore_features(net, bad),
+    "lesson 3's explorer": lambda net, good, bad: explore_content(net, bad),
+    "snapshots' original": lambda net, good, bad: explore_reconstructions({"run": watched(good)}, bad),
+    "lesson 4's explorer": lambda net, good, bad: explore_style(net, bad),
+    "statistics": lambda net, good, bad: explore_statistics(net, {"good": good, "bad": bad}),
+    "lesson 6's explorer": lambda net, good, bad: explore_recipes(net, good, bad),
 }
 BAD_IMAGES: dict[str, Callable[[Tensor], object]] = {
     "0 to 255": lambda image: 255 * image,
@@ -68,8 +97,8 @@ def many_layers() -> Backbone:
 @pytest.mark.parametrize("door", TAKES_AN_IMAGE)
 def test_no_function_takes_what_is_no_image(many_layers, folder, monkeypatch, door, bad):
     monkeypatch.setattr("nst_lessons.optimize.Evaluator.evaluate", never)
-    if (door, bad) == ("activation", "nothing"):
-        pytest.skip("no start means the default one")
+    if bad == "nothing" and door in ("activation", "snapshots' original"):
+        pytest.skip("it may be left out")
     image = torch.rand(1, 3, 24, 32, generator=torch.Generator().manual_seed(1))
     with pytest.raises(ImageError if "start" not in door else ValueError):
         TAKES_AN_IMAGE[door](many_layers, image, BAD_IMAGES[bad](image))
@@ -93,6 +122,13 @@ def test_a_network_refuses_shapes_and_types_but_no_values(tiny_backbone, small_i
         lambda net, image: reconstruct_style(net, image),
         lambda net, image: maximise_activation(net, "conv2_1", 1),
         lambda net, image: layer_sensitivity(net, image, {}, STYLE),
+        lambda net, image: explore_preprocessing(image, net),
+        lambda net, image: explore_features(net, image),
+        lambda net, image: explore_content(net, image),
+        lambda net, image: explore_style(net, image),
+        lambda net, image: explore_statistics(net, {"painting": image}),
+        lambda net, image: explore_transfer(net),
+        lambda net, image: explore_recipes(net, image, image),
     ],
 )
 def test_a_name_is_no_network(small_image, call):
@@ -154,7 +190,16 @@ def test_a_garbage_checkpoint_is_refused_before_a_network_is_loaded(folder, monk
     monkeypatch.setattr("nst_lessons.transfer.load_backbone", never)
     with pytest.raises(ValueError, match="damaged or no checkpoint"):
         style_transfer("vgg19", small_image, small_image, recipe="hannover", checkpoint="run")
+    # It may be somebody's weights or photo: no advice to delete it without a thought.
+    with pytest.raises(ValueError, match="choose another path or, if it is a checkpoint, delete it"):
+        optimize_image(small_image, never, checkpoint="run")
     assert Path("run").read_text() == text
+
+
+def test_names_in_one_string_are_shown_as_a_list(tiny_backbone, small_image):
+    for text in ("relu1_1,relu2_1", " relu1_1, relu2_1 "):
+        with pytest.raises(ValueError, match=r"write \['relu1_1', 'relu2_1'\]"):
+            reconstruct_style(tiny_backbone, small_image, text)
 
 
 def test_wrong_statistics_tv_octaves_and_seeds_are_named(tiny_backbone, small_image):
@@ -188,6 +233,27 @@ def test_grey_stays_grey(start, options):
     coloured = photo.clone()
     coloured[0, 0, 3, 3] = 0.5 * coloured[0, 0, 3, 3] + 0.4
     assert channel_spread(style_transfer(network, coloured, painting, **common, **options).image) > 0.05
+
+
+@pytest.mark.parametrize("options", [{}, {"coordinates": FOURIER}])
+def test_grey_stays_grey_in_reconstructions(options):
+    """From noise in colours, which the features alone would leave as specks."""
+    network = load_backbone("compact")
+    grey, other = (
+        torch.rand(1, 1, 32, 40, generator=torch.Generator().manual_seed(seed)).expand(1, 3, -1, -1) for seed in (1, 2)
+    )
+    coloured = torch.rand(1, 3, 32, 40, generator=torch.Generator().manual_seed(3))
+    common = {"steps": 4, "progress": False, **options}
+    for image in (grey, coloured):
+        content = reconstruct_content(network, image, "relu2_1", **common).image
+        style = reconstruct_style(network, [other, image], STYLE, **common).image
+        assert [channel_spread(made) < 1e-6 for made in (content, style)] == [image is grey] * 2
+
+
+def test_an_image_that_records_gradients_is_a_photo_without_a_warning(tiny_backbone, small_image):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        reconstruct_content(tiny_backbone, small_image.requires_grad_(), "relu2_1", steps=1, progress=False)
 
 
 def test_an_overlay_wants_one_channel(small_image):

@@ -17,6 +17,7 @@ from nst_lessons.editions import (
     solved_source,
     student_edition,
     student_source,
+    write,
 )
 
 LESSON = '''# %% [markdown]
@@ -101,6 +102,25 @@ def test_nbgrader_gets_its_marks(source, folder, capsys):
     assert not any("Four" in cell.source for cell in notebook.cells)
     assert main(["assignment", "course"]) == 2
     assert "exists already" in capsys.readouterr().err
+
+
+def test_a_graders_tree_is_written_whole_or_not_at_all(folder, monkeypatch, capsys):
+    """Half a tree would be taken for a whole one, and stand in the way of the next."""
+    written = []
+
+    def write_two(notebook, path):
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        write(notebook, path)
+        written.append(path)
+
+    monkeypatch.setattr(editions, "write", write_two)
+    assert main(["assignment", "course"]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert not list(Path("course").iterdir())
+    monkeypatch.undo()
+    assert main(["assignment", str(folder / "course")]) == 0
+    assert [path.name for path in Path(folder, "course").iterdir()] == ["source"]
 
 
 @pytest.mark.parametrize("options", [[], ["--exercises-only"]])

@@ -4,6 +4,7 @@ import os
 import re
 import struct
 import threading
+import warnings
 import zlib
 from contextlib import suppress
 from functools import cache
@@ -258,7 +259,8 @@ def decoded(monkeypatch):
 
 @pytest.mark.parametrize("size", [(8001, 8000), (12_000, 12_000), (2**31 - 1, 16), (65_000, 65_000)])
 def test_a_bomb_is_refused_by_its_header(size, decoded):
-    with pytest.raises(ImageError, match=r"too many; expected at most 64 million|decompression bomb"):
+    with warnings.catch_warnings(), pytest.raises(ImageError, match="pixels are too many; expected at most 64 million"):
+        warnings.simplefilter("error")
         load_image(png(*size))
     assert not decoded
 
@@ -267,7 +269,7 @@ def test_a_bomb_is_refused_by_its_header(size, decoded):
 def test_a_bomb_in_other_formats_is_refused_by_its_header(file_format, decoded):
     data = read_only_files(60_000, 60_000, bytes(100), bytes(300))[file_format]
     assert len(data) < 20_000
-    with pytest.raises(ImageError, match=r"too many; expected at most 64 million|decompression bomb"):
+    with pytest.raises(ImageError, match="pixels are too many; expected at most 64 million"):
         load_image(data)
     assert not decoded
 

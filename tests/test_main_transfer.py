@@ -337,7 +337,7 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line_and_no_fault(folder, mo
 def test_a_foreign_checkpoint_is_refused_and_left_alone(folder, capsys):
     Path("run.pt").write_text("my diary")
     assert transfer("--checkpoint", "run.pt") == 2
-    assert "run.pt is damaged or no checkpoint of a run; delete it to begin anew" in capsys.readouterr().err
+    assert "run.pt is damaged or no checkpoint of a run; choose another path or, if it is" in capsys.readouterr().err
     assert Path("run.pt").read_text() == "my diary"
     assert sorted(path.name for path in folder.iterdir()) == ["run.pt"]
 

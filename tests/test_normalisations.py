@@ -1,5 +1,7 @@
 """The published normalisations, each against its publication's own formula, and the conversion between them."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -99,3 +101,13 @@ def test_conversion_there_and_back_is_nothing():
     assert convert_weights(there, sizes, "style", source="johnson", to="keras") == pytest.approx(weights)
     with pytest.raises(ValueError, match="unknown normalisation 'gatys'; choose from relative, paper"):
         convert_weights(weights, sizes, "style", source="gatys")
+
+
+@pytest.mark.parametrize("name", ["channels", "positions", "pixels"])
+def test_nothing_is_divided_by_zero(name):
+    size = LayerSize(channels=7, positions=5, pixels=11, energy=0.0)  # a silent layer's energy is 0
+    for term in ("content", "style"):
+        (weight,) = convert_weights({"a": 1.0}, {"a": size}, term, source="paper").values()
+        assert 0 <= weight < math.inf
+    with pytest.raises(ValueError, match=f"a: {name} must be a number of at least 1, not 0"):
+        convert_weights({"a": 1.0}, {"a": size._replace(**{name: 0})}, "content", source="paper")

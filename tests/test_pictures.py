@@ -57,13 +57,13 @@ def test_phones_call_every_picture_alike_and_each_is_kept(photo: Tensor) -> None
     seen = set()
     for n, picture in enumerate([photo, 1 - photo, photo / 2], start=1):
         chooser.upload.set_trait("value", as_uploaded("image.jpg", png(picture)))
-        assert chooser.menu.value == ("image.jpg" if n == 1 else f"image.jpg ({n})")
+        assert chooser.menu.value == ("image.jpg" if n == 1 else f"image ({n}).jpg")
         torch.testing.assert_close(chooser.load(photo.shape[-1]), picture, rtol=0, atol=0.003)
         seen.add(chooser.thumbnail.value)
     assert len(seen) == 3
     chooser.upload.set_trait("value", as_uploaded("image.jpg", png(1 - photo)))  # once more
-    assert chooser.menu.value == "image.jpg (2)"
-    assert list(chooser.menu.options) == ["coffee", "rocket", "image.jpg", "image.jpg (2)", "image.jpg (3)"]
+    assert chooser.menu.value == "image (2).jpg"
+    assert list(chooser.menu.options) == ["coffee", "rocket", "image.jpg", "image (2).jpg", "image (3).jpg"]
 
 
 def test_an_upload_does_not_take_the_place_of_a_sample(photo: Tensor) -> None:
@@ -80,6 +80,28 @@ def test_limits_of_uploads_stand_beside_the_button(photo: Tensor) -> None:
     assert f"{MAX_BYTES // 10**6} MB" in chooser.words.value
     chooser.upload.set_trait("value", as_uploaded("large.png", bytes(MAX_BYTES + 1)))
     assert "large.png cannot be used: more than 100 MB" in chooser.words.value
+
+
+@pytest.mark.filterwarnings("ignore:.*laid on white")
+def test_transparency_that_is_laid_on_white_is_said_beside_the_button(photo: Tensor) -> None:
+    chooser, file = PictureChooser("photo", ["coffee"]), BytesIO()
+    to_pil(photo, alpha=photo[:, :1]).save(file, "PNG")
+    chooser.upload.set_trait("value", as_uploaded("cut-out.png", file.getvalue()))
+    assert chooser.menu.value == "cut-out.png"
+    assert "cut-out.png: transparent parts are laid on white" in chooser.words.value
+    chooser.upload.set_trait("value", as_uploaded("mine.png", png(photo)))
+    assert "laid on white" not in chooser.words.value
+
+
+def test_a_phones_picture_is_an_upload_too(photo: Tensor) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    chooser, file = PictureChooser("photo", ["coffee"]), BytesIO()
+    plain = torch.full_like(photo, 0.25)
+    pillow_heif.from_pillow(to_pil(plain)).save(file)
+    assert ".heic" in chooser.upload.accept  # not every browser knows that this is an image
+    chooser.upload.set_trait("value", as_uploaded("IMG_0001.HEIC", file.getvalue()))
+    assert chooser.menu.value == "IMG_0001.HEIC"
+    torch.testing.assert_close(chooser.load(56), plain, atol=0.02, rtol=0)
 
 
 def test_unusable_upload_is_refused_in_words() -> None:

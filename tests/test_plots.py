@@ -162,7 +162,7 @@ def test_feature_maps_are_the_channels_asked_for(figures: list[tuple[Figure, str
 def test_feature_maps_that_are_not_there() -> None:
     with pytest.raises(ValueError, match=r"no channels \[4, -1\]; there are 0 to 3"):
         plots.show_feature_maps(torch.zeros(1, 4, 2, 2), channels=[0, 4, -1])
-    with pytest.raises(ValueError, match=r"\(1, C, H, W\), not \(4, 2, 2\)"):
+    with pytest.raises(ValueError, match=r"\(1, C, H, W\), not a Tensor of the shape \(4, 2, 2\)"):
         plots.show_feature_maps(torch.zeros(4, 2, 2))
 
 
@@ -179,7 +179,7 @@ def test_filters_are_grey_where_a_weight_is_zero(figures: list[tuple[Figure, str
 
 
 def test_filters_of_a_deeper_layer_are_no_images() -> None:
-    with pytest.raises(ValueError, match=r"\(C, 3, h, w\), not \(8, 4, 3, 3\)"):
+    with pytest.raises(ValueError, match=r"\(C, 3, h, w\), not a Tensor of the shape \(8, 4, 3, 3\)"):
         plots.show_filters(torch.zeros(8, 4, 3, 3))
 
 
@@ -340,3 +340,34 @@ def test_nothing_to_draw() -> None:
         plots.plot_losses(History())
     with pytest.raises(ValueError, match="no values to draw"):
         plots.plot_lines({"psnr": {}}, xlabel="x", ylabel="y")
+
+
+TAKES_A_DICT = {
+    "show_images": plots.show_images,
+    "show_boxes": lambda value: plots.show_boxes(torch.rand(1, 3, 12, 17), value),
+    "show_matrix": plots.show_matrix,
+    "show_heat_map": plots.show_heat_map,
+    "a heat map's row": lambda value: plots.show_heat_map({"blur": value}),
+    "plot_losses": plots.plot_losses,
+    "plot_lines": lambda value: plots.plot_lines(value, xlabel="x", ylabel="y"),
+    "a line": lambda value: plots.plot_lines({"psnr": value}, xlabel="x", ylabel="y"),
+}
+
+
+@pytest.mark.parametrize("value", [None, 3, "photo.jpg", [torch.rand(1, 3, 12, 17)], torch.rand(1, 3, 12, 17)])
+@pytest.mark.parametrize("name", TAKES_A_DICT)
+def test_what_is_no_dict_is_named(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=r"must be a dict, not (None|3|'photo.jpg'|\[tensor|a Tensor of the shape)"):
+        TAKES_A_DICT[name](value)
+
+
+@pytest.mark.parametrize("value", [None, "photo.jpg", np.zeros((1, 3, 3, 3)), torch.rand(3)])
+def test_what_has_no_features_filters_matrix_or_history_is_named(value: object) -> None:
+    for show, message in {
+        plots.show_feature_maps: "feature maps have shape",
+        plots.show_filters: "first-layer filters have shape",
+        lambda value: plots.show_matrix({"gram": value}): "gram: a matrix has shape",
+        lambda value: plots.plot_losses({"a run": value}): "a run's losses are its History",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            show(value)

@@ -278,6 +278,20 @@ def test_a_checkpoint_without_a_folder_is_refused_before_the_work(start, banana,
         run(start, killed_at(0, banana), checkpoint=tmp_path / "gone" / "run.pt")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows knows no such folders")
+def test_a_checkpoint_that_cannot_be_written_is_refused_before_the_work(start, banana, tmp_path, monkeypatch):
+    if os.geteuid() == 0:  # who may write anywhere
+        monkeypatch.setattr("tempfile.TemporaryFile", forbidden)
+    tmp_path.chmod(0o555)
+    with pytest.raises(CheckpointError, match=r"run.pt cannot be written \(Permission denied\)"):
+        run(start, killed_at(0, banana), checkpoint=tmp_path / "run.pt")
+    tmp_path.chmod(0o755)
+
+
+def forbidden(*_, **__):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def no_space(*_):
     raise OSError(errno.ENOSPC, "No space left on device")
 

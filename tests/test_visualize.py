@@ -1,6 +1,7 @@
 """Visualise: against values known by hand, and autograd as an oracle of who sees what."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from nst_lessons.visualize import (
     activation_overlay,
     layer_sensitivity,
     maximise_activation,
+    quantile,
     random_view,
     receptive_field_box,
     top_channels,
@@ -72,6 +74,12 @@ def test_overlay_is_dark_where_a_channel_is_silent_and_lit_where_it_is_active(sm
     torch.testing.assert_close(overlay[..., 0, 0], 0.3 * small_image[..., 0, 0])
     torch.testing.assert_close(overlay[..., 2, 11], lit[..., 2, 11])
     torch.testing.assert_close(overlay[..., 7, 4], (0.15 * small_image + 0.5 * lit)[..., 7, 4])
+
+
+@given(values=st.lists(st.floats(-10, 10, width=32), min_size=1, max_size=40), fraction=st.floats(0, 1))
+def test_quantiles_are_torchs(values: list[float], fraction: float) -> None:
+    found, expected = quantile(torch.tensor(values), fraction), torch.tensor(values).quantile(fraction)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_overlay_is_right_way_up(small_image: Tensor) -> None:
@@ -311,6 +319,17 @@ def test_a_channel_that_is_silent_on_the_start_is_named(tiny_backbone: Backbone,
     result = maximise_activation(tiny_backbone, conv, 4, size=24, steps=20, progress=False)
     assert result.losses["activation"] < result.history.losses[0]["activation"]
     maximise_activation(tiny_backbone, layer, [4, *range(4)], size=24, steps=2, progress=False)  # others are awake
+
+
+def test_a_channel_that_is_silent_at_the_position_is_named(tiny_backbone: Backbone, small_image: Tensor) -> None:
+    """Elsewhere it is awake, but at the position there is no slope to follow: the result would be plain grey."""
+    maps = tiny_backbone(small_image, ["relu2_1"])["relu2_1"][0]
+    channel, *silent = ((maps == 0) & maps.any((1, 2), keepdim=True)).nonzero()[0].tolist()
+    awake = divmod(int(maps[channel].argmax()), maps.shape[2])
+    run = partial(maximise_activation, tiny_backbone, "relu2_1", channel, start=small_image, steps=1, progress=False)
+    with pytest.raises(ValueError, match=rf"in channel {channel} at \({silent[0]}, {silent[1]}\), .*; conv2_1 has one"):
+        run(position=tuple(silent))
+    run(position=awake)
 
 
 @pytest.mark.parametrize(

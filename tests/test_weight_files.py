@@ -184,6 +184,9 @@ def assert_is_small_vgg(path: str) -> None:
         lambda state: {"state_dict": state},
         lambda state: {"epoch": 3, "model_state_dict": state, "optimizer": {"state": {0: {"step": 7}}, "lr": 0.1}},
         lambda state: {"model": {"weights": state}, "best": 0.5},
+        lambda state: {"net": state, "acc": 92.4, "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}},
+        lambda state: {"module": {"params": state}, "state": {0: {"exp_avg": torch.ones(2)}, 1: {"step": 7}}},
+        lambda state: {"params_ema": state, "state_dict": None, "counts": {"seen": torch.tensor(7)}},
         lambda state: {**state, "epoch": 3, 7: torch.ones(2)},
     ],
 )
@@ -262,8 +265,10 @@ def changed(**tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
 
 PLAIN = r"expected the weights of torchvision's .*\(without batch norm\)"
 WRONG_STATES = {
-    "list": ([1, 2], "holds no state dict but a list; save one"),
-    "training state": ({"epoch": 3, "lr": 0.1}, "holds no state dict but a dict of epoch, lr; save one"),
+    "list": ([1, 2], "holds a list and not one state dict; save one"),
+    "training state": ({"epoch": 3, "lr": 0.1}, "holds a dict of epoch, lr and not one state dict; save one"),
+    "two networks": ({"ema": renamed(""), "net": renamed("")}, "holds a dict of ema, net and not one state dict"),
+    "whole numbers": ({"0.weight": torch.ones(2, 3, 3, 3, dtype=torch.int8)}, "holds a dict of 0.weight and not one"),
     "no VGG": ({"fc.weight": torch.ones(2, 2)}, f"holds no plain VGG, .*it has fc.weight; {PLAIN}"),
     "Keras' names": ({"block1_conv1.kernel": torch.ones(3, 3, 3, 64)}, "holds no plain VGG, .*block1_conv1.kernel"),
     "two VGGs": (renamed("a.features.") | renamed("b.features."), r"or several: it has a\.features\.0\.weight"),
@@ -319,7 +324,13 @@ def test_other_networks_are_named(network, words, part, folder):
         ("vgg.h5", b"<html>404 not found</html>", "is a web page"),
         ("vgg.pth", b"version https://git-lfs.github.com/spec/v1\noid", "is a Git LFS pointer, .*`git lfs pull`"),
         ("vgg.pth", b"", "is empty; download or copy it again"),
-        ("vgg.pth", b"my diary\n", "cannot be read as a PyTorch or safetensors file"),
+        ("imagenet-vgg-verydeep-19.mat", b"MATLAB 5.0 MAT-file" + bytes(99), "is a MATLAB file, .*convert it"),
+        ("vgg19.npy", b"\x93NUMPY\x01\x00" + bytes(99), "is a NumPy file, .*convert it"),
+        ("vgg16.npz", b"PK\x03\x04" + bytes(99), "is a NumPy file"),
+        ("vgg.pth", b"\x1f\x8b\x08" + bytes(99), "is compressed; unpack it first"),
+        ("vgg.onnx", b"\x08\x07\x12\x07pytorch", "cannot be read as a PyTorch or safetensors file$"),
+        ("vgg.pth", b"\x80\x04\x95junk", "cannot be read as a PyTorch or safetensors file$"),
+        ("vgg.pth", b"my diary\n", "cannot be read as a PyTorch or safetensors file$"),
         ("vgg.safetensors", b"not a header", "cannot be read as a PyTorch or safetensors file"),
     ],
 )
@@ -354,7 +365,7 @@ def test_a_file_that_is_cut_short_is_to_be_copied_again(save, kept, folder):
 def test_of_a_pickled_model_the_state_dict_is_asked_for(save, contents, name, folder):
     save(contents(), "model.pth")
     message = refusal("model.pth")
-    assert f"holds more than tensors, such as a whole model ({name}), so that reading it would run code" in message
+    assert f"holds more than tensors ({name}), as a whole model does, so that reading it would run code" in message
     assert message.endswith("save the weights alone: torch.save(model.state_dict(), path)")
 
 

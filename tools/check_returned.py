@@ -17,6 +17,8 @@ from typing import NamedTuple
 import nbformat
 from nbformat import NotebookNode
 
+from nst_lessons.console import forgiving_output
+
 LESSONS = Path(__file__).parents[1] / "notebooks"
 
 
@@ -115,6 +117,7 @@ def check(path: Path, lessons: Mapping[str, NotebookNode]) -> bool:
     return not findings.problems
 
 
+@forgiving_output()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="notebooks that students returned")

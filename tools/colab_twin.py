@@ -21,6 +21,7 @@ import nbformat
 from nbformat import NotebookNode
 from packaging.requirements import Requirement
 
+from nst_lessons.console import forgiving_output
 from nst_lessons.editions import solutions_edition, write
 from nst_lessons.publish import refer
 from store_notebooks import keep_outputs
@@ -152,6 +153,7 @@ def run_twin(twin: Path, folder: Path) -> bool:
     return tests and browser and solved
 
 
+@forgiving_output()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="environment to make, or made earlier")

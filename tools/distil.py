@@ -32,6 +32,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm, trange
 
 from muon import Muon
+from nst_lessons.console import forgiving_output
 from nst_lessons.files import whole_file
 from nst_lessons.images import preprocess
 from nst_lessons.losses import gram_matrix, relative_error
@@ -287,6 +288,7 @@ def save_weights(student: Backbone, path: Path) -> None:
         file.write_bytes(save(weights))
 
 
+@forgiving_output()
 def main() -> None:
     """Train on a folder of images and print the held-out error of each layer."""
     parser = argparse.ArgumentParser(description=main.__doc__)

@@ -41,6 +41,7 @@ from nst_lessons import (
     sweep,
     to_pil,
 )
+from nst_lessons.console import forgiving_output
 from nst_lessons.estimate import duration, run_seconds
 from nst_lessons.files import whole_file
 from nst_lessons.stages import octave_scales
@@ -331,6 +332,7 @@ def choose(patterns: Iterable[str]) -> dict[str, Job]:
     return {name: job for name, job in JOBS.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
 
 
+@forgiving_output()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(

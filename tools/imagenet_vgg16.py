@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torchvision.models import vgg16, vgg19
 
+from nst_lessons.console import forgiving_output
 from nst_lessons.conversion import LAYER_NORMS, reference_input, with_max_pooling
 from nst_lessons.images import CAFFE_MEAN, MEAN, STD, deprocess
 from nst_lessons.weight_files import cached_weights, load_backbone
@@ -150,6 +151,7 @@ def print_layer_norms(path: Path) -> None:
         print(f"{layer:8} {features.norm():9.1f} {LAYER_NORMS['vgg16'][layer]:12.1f}")
 
 
+@forgiving_output()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("wheel", type=Path)

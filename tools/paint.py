@@ -12,6 +12,7 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image
 
+from nst_lessons.console import forgiving_output
 from nst_lessons.files import whole_file
 from painters import cubist, fjord, ink_hatching, mosaic, night_swirls, pointillist, stained_glass, woodblock_wave
 
@@ -43,6 +44,7 @@ def paint(name: str, size: int = SIZE, seed: int = 0) -> Image.Image:
     return PAINTERS[name](np.random.default_rng(seed), 2 * size).reduce(2)
 
 
+@forgiving_output()
 def main() -> None:
     """Paint and store pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -19,6 +19,7 @@ import nbformat
 from nbclient import NotebookClient
 from PIL import Image
 
+from nst_lessons.console import forgiving_output
 from nst_lessons.editions import student_edition, write
 
 LESSONS = Path(__file__).parents[1] / "notebooks"
@@ -108,6 +109,7 @@ def store(path: Path) -> None:
     write(notebook, path)
 
 
+@forgiving_output()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="lessons; all unless given")

@@ -269,7 +269,8 @@ def expect_scalar(value: object, what: str) -> None:
 
 def close(value: Tensor, other: Tensor | float) -> bool:
     """Whether two tensors agree, up to rounding."""
-    value, other = value.detach().double(), torch.as_tensor(other, dtype=torch.float64).detach()
+    value = value.detach().cpu().double()  # first to the processor: an Apple GPU has no float64
+    other = torch.as_tensor(other.detach().cpu() if isinstance(other, Tensor) else other, dtype=torch.float64)
     if value.numel() != other.numel() and value.shape != other.shape:
         return False
     if not other.isfinite().all():  # any value is close to infinity, relatively

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 from torchvision.utils import make_grid
 
-from nst_lessons.images import per_channel
-from nst_lessons.network import Backbone
+from nst_lessons.images import check_image, per_channel
+from nst_lessons.network import Backbone, check_network
 from nst_lessons.visualize import activation_overlay, receptive_field_box, selective_channels, top_channels
 from nst_lessons.widgets.layout import Panels, explorer, helped, paragraph
 
@@ -27,6 +27,8 @@ def explore_features(backbone: Backbone, photo: Tensor) -> widgets.VBox:
         backbone: gives the features, of all layers in one forward pass.
         photo: ``(1, 3, H, W)`` in [0, 1].
     """
+    check_network(backbone)
+    check_image(photo, "the photo")
     layers = [layer for layer in backbone.layers if backbone.stride[layer] <= min(photo.shape[-2:])]
     with torch.no_grad():
         features = {layer: maps.cpu() for layer, maps in backbone(photo, layers).items()}

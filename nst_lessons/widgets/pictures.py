@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from itertools import count
+from pathlib import PurePath
 from typing import Any
 
 import ipywidgets as widgets
@@ -15,6 +17,7 @@ from nst_lessons.samples import sample
 from nst_lessons.widgets.calls import Argument
 from nst_lessons.widgets.layout import frame, helped, paragraph, show
 
+ACCEPTED = "image/*,.heic,.heif,.avif"  # of the last ones not every system knows that they are images
 THUMBNAIL = 156  # the side of a chosen picture, in pixels
 # Of the notebook server's messages: ours, see `nst_lessons.lab`, that of others, and as users of Colab report.
 UPLOAD_LIMITS = "Uploads: up to 100 MB in JupyterLab opened by nst-lessons lab, 10 MB elsewhere, 1 MB in Colab."
@@ -27,7 +30,8 @@ class PictureChooser:
         self.own: dict[str, bytes] = {}
         self.menu = helped(widgets.Dropdown(options=list(samples), description=label), "a sample, or what you uploaded")
         self.upload = helped(
-            widgets.FileUpload(accept="image/*", description=f"your own {label}"), "a picture from your disk or phone"
+            widgets.FileUpload(accept=ACCEPTED, description=f"your own {label}"),
+            "a picture from your disk or phone",
         )
         self.thumbnail = frame(THUMBNAIL)
         self.words = widgets.HTML(paragraph(UPLOAD_LIMITS))
@@ -54,7 +58,7 @@ class PictureChooser:
         chosen = self.menu.value
         if chosen not in self.own:
             return sample_argument(name, chosen, size)
-        line = f"{name} = load_image({chosen!r}, {size})  # your file, beside this notebook"
+        line = f"{name} = load_image({chosen!r}, {size})  # your file, under this name beside this notebook"
         return Argument(self.load(size), name, (line,))
 
     def update(self, _: object = None) -> None:
@@ -66,10 +70,14 @@ class PictureChooser:
         self.words.value = paragraph(UPLOAD_LIMITS)
         for name, data in uploaded_files(self.upload.value):
             try:
-                load_image(data, THUMBNAIL)
+                with warnings.catch_warnings(record=True) as said:
+                    warnings.simplefilter("always")  # of transparent parts; a notebook hides what a button prints
+                    load_image(data, THUMBNAIL)
             except ImageError as error:
                 self.words.value = paragraph(f"{name} cannot be used: {str(error).removeprefix('the bytes: ')}.")
                 continue
+            if any("laid on white" in str(warning.message) for warning in said):
+                self.words.value = paragraph(f"{name}: transparent parts are laid on white. {UPLOAD_LIMITS}")
             label = self.label(name, data)
             self.own[label] = data
             self.menu.options = list(dict.fromkeys([*self.menu.options, label]))
@@ -77,7 +85,8 @@ class PictureChooser:
 
     def label(self, name: str, data: bytes) -> str:
         """What to call an uploaded picture: its file's name, with a number where another picture has it already."""
-        numbered = (name if n == 1 else f"{name} ({n})" for n in count(1))
+        path = PurePath(name)
+        numbered = (name if n == 1 else f"{path.stem} ({n}){path.suffix}" for n in count(1))
         return next(label for label in numbered if label not in self.menu.options or self.own.get(label) == data)
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from nst_lessons.figures import LINES
-from nst_lessons.images import MEAN, deprocess, per_channel, preprocess, resize
-from nst_lessons.network import Backbone
+from nst_lessons.images import MEAN, check_image, deprocess, per_channel, preprocess, resize
+from nst_lessons.network import Backbone, check_network
 from nst_lessons.visualize import layer_sensitivity
 from nst_lessons.weight_files import load_backbone
 from nst_lessons.widgets.curves import DASHES, straight, text
@@ -43,7 +43,9 @@ def explore_preprocessing(photo: Tensor, backbone: Backbone | None = None) -> wi
         photo: ``(1, 3, H, W)`` in [0, 1].
         backbone: whose features are compared; by default the compact one.
     """
-    network = backbone or load_backbone()
+    check_image(photo, "the photo")
+    network = load_backbone() if backbone is None else backbone
+    check_network(network)
     height, width = photo.shape[-2:]
     largest = max(height, width)
     smallest = max(network.stride.values()) * largest / min(height, width)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from nst_lessons.conversion import transfer_settings
 from nst_lessons.image_files import load_image
-from nst_lessons.network import Backbone
+from nst_lessons.images import check_image
+from nst_lessons.network import Backbone, check_network
 from nst_lessons.normalisations import NORMALISATIONS
 from nst_lessons.published import PUBLISHED, Recipe, recipe_cells
 from nst_lessons.samples import full_network_picture
@@ -28,7 +29,9 @@ def explore_recipes(backbone: Backbone, photo: Tensor, painting: Tensor) -> widg
         backbone: whose features the balance is computed from.
         photo, painting: ``(1, 3, H, W)`` in [0, 1], of one shape.
     """
-
+    check_network(backbone)
+    check_image(photo, "the photo")
+    check_image(painting, "the painting")
     balance = cache(lambda name, normalisation: implied_balance(backbone, photo, painting, chosen(name, normalisation)))
 
     def render(left: str, right: str, normalisation: str) -> tuple[Panels, str]:

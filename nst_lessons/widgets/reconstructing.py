@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipywidgets as widgets
 from torch import Tensor
 
-from nst_lessons.network import Backbone
+from nst_lessons.images import check_image
+from nst_lessons.network import Backbone, check_network
 from nst_lessons.reconstruct import STYLE_LAYERS, reconstruct_content, reconstruct_style
 from nst_lessons.widgets.calls import Argument, Call
 from nst_lessons.widgets.layout import helped, slider
@@ -24,6 +25,8 @@ def explore_content(backbone: Backbone, photo: Tensor) -> widgets.VBox:
         backbone: gives the features.
         photo: ``(1, 3, H, W)`` in [0, 1].
     """
+    check_network(backbone)
+    check_image(photo, "the photo")
     layers = [layer for layer in backbone.layers if layer.startswith("relu")]
     layer = helped(
         widgets.Dropdown(options=layers, value=layers[len(layers) // 2], description="layer"),
@@ -51,6 +54,8 @@ def explore_style(backbone: Backbone, painting: Tensor) -> widgets.VBox:
         backbone: gives the features.
         painting: ``(1, 3, H, W)`` in [0, 1].
     """
+    check_network(backbone)
+    check_image(painting, "the painting")
     ticks = {
         layer: helped(widgets.Checkbox(value=True, description=layer, indent=False), "whether it counts")
         for layer in STYLE_LAYERS

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 import ipywidgets as widgets
 from torch import Tensor
 
+from nst_lessons.checks import check_mapping, shown
 from nst_lessons.history import Result
+from nst_lessons.images import check_image
 from nst_lessons.widgets.curves import loss_curves
 from nst_lessons.widgets.layout import Panels, explorer, helped, paragraph, slider
 
@@ -23,6 +25,12 @@ def explore_reconstructions(results: Mapping[str, Result], original: Tensor | No
     Raises:
         ValueError: when there is no run, or one has no snapshots.
     """
+    check_mapping("results", results)
+    for name, result in results.items():
+        if not isinstance(result, Result):
+            raise ValueError(f"{name} must be a Result, not {shown(result)}")
+    if original is not None:
+        check_image(original, "the original")
     bare = [name for name, result in results.items() if not result.history.snapshots]
     if bare or not results:
         raise ValueError(f"no snapshots of {', '.join(bare) or 'any run'}; make runs with snapshots=range(0, 150, 10)")

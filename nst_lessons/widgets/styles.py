@@ -12,8 +12,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.utils import make_grid
 
+from nst_lessons.checks import check_mapping
+from nst_lessons.images import check_image
 from nst_lessons.losses import Statistic, gram_matrix, mean_and_deviation, relative_error
-from nst_lessons.network import Backbone
+from nst_lessons.network import Backbone, check_network
 from nst_lessons.visualize import top_channels
 from nst_lessons.widgets.layout import PANEL, Panels, explorer, helped, paragraph, table
 
@@ -33,6 +35,10 @@ def explore_statistics(
         paintings: ``{name: (1, 3, H, W)}`` in [0, 1].
         statistics: by name, functions of features ``(1, C, H, W)``, each giving one matrix ``(1, N, M)``.
     """
+    check_network(backbone)
+    check_mapping("paintings", paintings)
+    for name, painting in paintings.items():
+        check_image(painting, name)
     smallest = min(min(painting.shape[-2:]) for painting in paintings.values())
     layers = [layer for layer in backbone.layers_by_block("relu", 1) if backbone.stride[layer] <= smallest]
     ticks = {

@@ -9,7 +9,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from nst_lessons.history import Result
-from nst_lessons.network import Backbone
+from nst_lessons.network import Backbone, check_network
 from nst_lessons.published import PUBLISHED, TransferOptions
 from nst_lessons.reconstruct import STARTS
 from nst_lessons.samples import PAINTINGS, PHOTOS
@@ -35,6 +35,7 @@ def explore_transfer(backbone: Backbone) -> widgets.VBox:
     Args:
         backbone: gives the features, unless another network is chosen.
     """
+    check_network(backbone)
     studio = Studio(backbone)
     return studio.explorer.page(
         studio.photo.load(PANEL), "Choose, and press Start: the picture starts as the photo and takes on the style."

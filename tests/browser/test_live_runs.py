@@ -150,7 +150,7 @@ def upload_three(page: Any, explorer: Explorer, folder: Path) -> None:
     assert own.stat().st_size > 30_000_000
     upload(page, "your own photo", own)
     explorer.wait_for_change(words=False)
-    assert [option.replace("\xa0", " ") for option in options(page, "photo")][-1] == "my own.png (2)"
+    assert [option.replace("\xa0", " ") for option in options(page, "photo")][-1] == "my own (2).png"
     own.write_text("not a picture")
     upload(page, "your own painting", own)
     explorer.wait_for_change(pictures=False)
