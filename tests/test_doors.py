@@ -28,6 +28,7 @@ from nst_lessons.network import Backbone
 from nst_lessons.plots import show_boxes, show_images
 from nst_lessons.visualize import activation_overlay, layer_sensitivity, maximise_activation
 from nst_lessons.widgets import (
+    explore_atlas,
     explore_content,
     explore_features,
     explore_preprocessing,
@@ -127,6 +128,7 @@ def test_a_network_refuses_shapes_and_types_but_no_values(tiny_backbone, small_i
         lambda net, image: explore_content(net, image),
         lambda net, image: explore_style(net, image),
         lambda net, image: explore_statistics(net, {"painting": image}),
+        lambda net, image: explore_atlas(net),
         lambda net, image: explore_transfer(net),
         lambda net, image: explore_recipes(net, image, image),
     ],

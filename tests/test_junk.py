@@ -285,3 +285,37 @@ def test_junk_on_the_command_line(
         if name.endswith(".json"):
             json.loads(data, parse_constant=pytest.fail)
         assert not name.endswith(".part")
+
+
+COMMANDS: dict[str, Callable[[str], list[str]]] = {
+    "lab DIR": lambda text: ["lab", f"a/b/c/{text}", "--copy-only"],  # where .. leads to is the test's own, too
+    "assignment DIR": lambda text: ["assignment", f"a/b/c/{text}", "--exercises-only"],
+    "assignment --for": lambda text: ["assignment", "graded", f"--for={text}"],
+    "publish --repo": lambda text: ["publish", f"--repo={text}", "--ref=spring"],
+    "publish --ref": lambda text: ["publish", "--repo=ada/nst", f"--ref={text}"],
+    "fetch": lambda text: ["fetch", "--", text],
+    "doctor": lambda text: ["doctor", f"--{text}"],
+    "": lambda text: ["--", text],
+}
+
+
+@given(command=st.sampled_from(sorted(COMMANDS)), text=texts)
+@settings(
+    max_examples=100, derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_junk_to_the_other_commands(
+    command: str, text: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(folder / "torch"))
+    monkeypatch.setattr(nst_lessons.publish, "ROOT", folder / "clone")
+    (folder / "clone" / "notebooks" / "source").mkdir(parents=True, exist_ok=True)
+    (folder / "clone" / "README.md").write_text("# A course\n")
+    try:
+        code = main(COMMANDS[command](text))
+    except SystemExit as usage:
+        code = usage.code
+    out, err = capsys.readouterr()
+    assert code in (0, 2)
+    assert "Traceback" not in err
+    assert code == 0 or err.strip()
+    assert not list(folder.rglob("*.part*"))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from nst_lessons.figures import to_jpeg
 from nst_lessons.image_files import load_image
-from nst_lessons.network import Backbone
+from nst_lessons.network import Backbone, check_network
 from nst_lessons.samples import full_network_picture, full_network_settings, sample
 from nst_lessons.transfer import style_transfer
 from nst_lessons.widgets.calls import Argument, Call
@@ -22,7 +22,11 @@ def explore_atlas(backbone: Backbone) -> widgets.VBox:
 
     Args:
         backbone: gives the features of the live run.
+
+    Raises:
+        TypeError: for a network that is none.
     """
+    check_network(backbone)
     atlas = Atlas(backbone)
     return atlas.explorer.page(atlas.photo.value, "Start computes the same with the lesson's network, to compare.")
 
