@@ -21,18 +21,23 @@ from test_explorers import (
     test_reconstructions,
     test_statistics,
 )
-from test_live_runs import test_content_and_style_live_at_once, test_no_run_outlives_its_cell, test_studio
+from test_hands import bench, test_every_control, test_every_control_of_a_live_run
+from test_live_runs import test_content_and_style_live_at_once, test_no_run_outlives_its_cell, test_soak, test_studio
 
 pytestmark = pytest.mark.browser
 __all__ = [
+    "bench",
     "test_a_guess_is_committed_and_revealed",
     "test_a_quick_check_says_at_once_whether_it_is_right",
     "test_content_and_style_live_at_once",
+    "test_every_control",
+    "test_every_control_of_a_live_run",
     "test_features",
     "test_no_run_outlives_its_cell",
     "test_preprocessing",
     "test_recipes",
     "test_reconstructions",
+    "test_soak",
     "test_statistics",
     "test_studio",
 ]

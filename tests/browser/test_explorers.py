@@ -67,11 +67,15 @@ class Explorer:
         return [np.asarray(Image.open(BytesIO(b64decode(file))).convert("RGB")).astype(int) for file in files]
 
     def wait_for_change(self, *, pictures: bool = True, words: bool = True) -> None:
-        """Until the words and at least one picture, or one of both, differ from what was seen last."""
+        """Until the words and at least one picture, one of both, or anything differs from what was seen last."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             now = self.look()
-            if (now[0] != self.shown[0] or not pictures) and (now[1] != self.shown[1] or not words):
+            if (
+                now != self.shown
+                and (now[0] != self.shown[0] or not pictures)
+                and (now[1] != self.shown[1] or not words)
+            ):
                 self.shown = now
                 return
             time.sleep(0.2)
