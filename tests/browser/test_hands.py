@@ -1,35 +1,52 @@
-"""Every control of every lesson's explorers, by the mouse alone and by the keyboard alone, in one open notebook."""
+"""All explorers in one open notebook: every control by the mouse alone and by the keyboard alone, and what fits."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Lab, run_notebook
-from test_explorers import CALLS, CELL, EDITOR, HANDLE, OUTPUT, PROMPT, SETUP, Explorer, slider
+from test_explorers import (
+    CALLS,
+    CELL,
+    EDITOR,
+    HANDLE,
+    OUTPUT,
+    PROMPT,
+    SETUP,
+    Explorer,
+    assert_fits,
+    assert_keys_lead,
+    slider,
+)
 from test_live_runs import button
 
 pytestmark = pytest.mark.browser
 
-MORE = """
+BENCH = [
+    SETUP
+    + """
 from nst_lessons.widgets import explore_atlas, explore_content, explore_style, explore_transfer
 
 painting = paintings["night_swirls"]
 results = {
     layer: reconstruct_content(backbone, photo, layer, steps=13, snapshots=range(0, 13, 4), progress=False)
     for layer in ("relu1_1", "relu3_1")
-}"""
-AT_ONCE = [*CALLS, "explore_reconstructions(results, photo)"]
-LIVE = [
-    "explore_content(backbone, photo)",
-    "explore_style(backbone, painting)",
-    "explore_transfer(backbone)",
-    "explore_atlas(backbone)",
+}""",
+    "1",
 ]
+AT_ONCE = [*CALLS, "explore_reconstructions(results, photo)", "explore_atlas(backbone)"]
+LIVE = ["explore_content(backbone, photo)", "explore_style(backbone, painting)", "explore_transfer(backbone)"]
 MOVED = f"{OUTPUT} :is(select, {HANDLE}, input[type=checkbox]):not([disabled] *, .ui-state-disabled *)"
-PRESSED = f"{OUTPUT} :is(.widget-button, .widget-play button:first-child)"
+PRESSED = f"{OUTPUT} :is(.widget-button, .widget-play button:first-child):enabled"
 VALUE = """control => control.type == "checkbox" ? control.checked
     : control.value ?? control.closest(".widget-inline-hbox").innerText"""
+IS_BEFORE_FOCUS = """control =>
+    control.compareDocumentPosition(document.activeElement) & Node.DOCUMENT_POSITION_FOLLOWING"""
+PLACES = f"""pictures => pictures.map(picture => {{
+    const place = picture.getBoundingClientRect(), page = picture.closest("{OUTPUT}").getBoundingClientRect()
+    return [place.x - page.x, place.y - page.y, place.width, place.height].map(Math.round)
+}})"""
 # Playwright cannot see the menu that the browser opens beside the page; of this kind it is within the page.
 MENUS_WITHIN = "select, ::picker(select) { appearance: base-select !important }"
 
@@ -59,7 +76,7 @@ def by_keyboard(page: Any, control: Any) -> None:
     for _ in range(60):
         if control.evaluate("control => control == document.activeElement"):
             break
-        page.keyboard.press("Tab")
+        page.keyboard.press("Shift+Tab" if control.evaluate(IS_BEFORE_FOCUS) else "Tab")
     else:
         pytest.fail("no way by the keyboard")
     if control.evaluate(f"control => control.matches('{HANDLE}')"):
@@ -77,20 +94,10 @@ def by_keyboard(page: Any, control: Any) -> None:
 HANDS = pytest.mark.parametrize("hand", [by_mouse, by_keyboard])
 
 
-@pytest.fixture(scope="module")
-def bench(chromium: Any, lab: Lab) -> Iterator[Any]:
-    """A page whose second cell is for one explorer after the other."""
-    page = chromium.new_page(viewport={"width": 1360, "height": 1000})
-    run_notebook(page, lab, "hands.ipynb", [SETUP + MORE, "1"])
-    page.locator(CELL).nth(1).locator(PROMPT, has_text="[2]").wait_for()
-    yield page
-    page.close()
-
-
 def show(page: Any, call: str) -> Explorer:
     """The explorer that a call makes, in place of the one before."""
     cell = page.locator(CELL).nth(1)
-    (run,) = re.findall(r"\d+", cell.locator(PROMPT).inner_text())
+    (run,) = re.findall(r"\d+", cell.locator(PROMPT, has_text=re.compile(r"\d")).inner_text())
     cell.locator(EDITOR).click()
     page.keyboard.press("Control+a")
     page.keyboard.insert_text(call)
@@ -103,9 +110,12 @@ def show(page: Any, call: str) -> Explorer:
 @pytest.mark.parametrize("call", AT_ONCE, ids=lambda call: call.split("(")[0])
 def test_every_control(bench: Any, hand: Callable, call: str) -> None:
     explorer = show(bench, call)
+    pictures = bench.locator("img.jupyter-widgets")
+    places = pictures.evaluate_all(PLACES)
     for control in [*bench.locator(MOVED).all(), *bench.locator(PRESSED).all()]:
         hand(bench, control)
         explorer.wait_for_change(pictures=False, words=False)
+        assert pictures.evaluate_all(PLACES) == places  # nothing jumps
     explorer.assert_clean()
 
 
@@ -143,3 +153,15 @@ def save(page: Any, hand: Callable, words: str) -> None:
     """Save what a link has."""
     with page.expect_download():
         hand(page, page.get_by_role("link", name=words))
+
+
+@pytest.mark.parametrize("call", [*AT_ONCE, *LIVE], ids=lambda call: call.split("(")[0])
+def test_widths_themes_and_the_keyboard(bench: Any, tmp_path: Path, call: str) -> None:
+    explorer = show(bench, call)
+    for theme in ("light", "dark"):
+        bench.emulate_media(color_scheme=theme)
+        bench.locator(f"body[data-jp-theme-light={str(theme == 'light').lower()}]").wait_for(state="attached")
+        for width in (1280, 768):
+            assert_fits(explorer, width, tmp_path / f"{theme}{width}.png", beside=call in AT_ONCE[:-1])
+    assert_keys_lead(bench)
+    bench.screenshot(path=tmp_path / "focus.png")
