@@ -126,7 +126,7 @@ show_filters(
 # field**](glossary.md#receptive-field) grows with every layer of window size $k_l$ by as many pixels as a step of that layer's input spans
 # ([Araujo, Norris and Sim 2019](https://distill.pub/2019/computing-receptive-fields/)):
 #
-# $$r_l = r_{l-1} + (k_l - 1) \, s_{l-1}, \qquad s_l = s_{l-1} \cdot \text{(2 after pooling, else 1)}, \qquad r_0 = s_0 = 1 .$$
+# $$r_l = r_{l-1} + (k_l - 1) \, s_{l-1}, \quad s_l = s_{l-1} \cdot \text{(2 after pooling, else 1)}, \quad r_0 = s_0 = 1 .$$
 
 # %% [markdown]
 # ### Exercise 2.1: the receptive field
