@@ -199,7 +199,7 @@ class LiveExplorer:
         run = self.run
         assert run  # it is the run that calls
         if isinstance(outcome, Exception):
-            self.say(f"This run failed: {outcome}.")
+            self.say(f"This run failed: {str(outcome) or type(outcome).__name__}.")
         else:
             self.history = run.history
             last = max(0, len(run.history.losses) - 1)

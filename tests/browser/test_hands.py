@@ -9,7 +9,6 @@ import pytest
 from test_explorers import (
     CALLS,
     CELL,
-    EDITOR,
     HANDLE,
     OUTPUT,
     PROMPT,
@@ -19,7 +18,7 @@ from test_explorers import (
     assert_keys_lead,
     slider,
 )
-from test_live_runs import button
+from test_live_runs import button, write_cell
 
 pytestmark = pytest.mark.browser
 
@@ -98,9 +97,7 @@ def show(page: Any, call: str) -> Explorer:
     """The explorer that a call makes, in place of the one before."""
     cell = page.locator(CELL).nth(1)
     (run,) = re.findall(r"\d+", cell.locator(PROMPT, has_text=re.compile(r"\d")).inner_text())
-    cell.locator(EDITOR).click()
-    page.keyboard.press("Control+a")
-    page.keyboard.insert_text(call)
+    write_cell(page, 1, call)
     page.keyboard.press("Control+Enter")
     cell.locator(PROMPT, has_text=f"[{int(run) + 1}]").wait_for()
     return Explorer(page)
