@@ -18,8 +18,9 @@ Control = TypeVar("Control", bound=widgets.Widget)
 
 PANEL = 320  # the side of a picture on the page, in pixels
 CONTROLS = 340  # the width of the column of controls, in pixels
-# ipywidgets takes the outline away that shows where the keyboard is.
+# ipywidgets takes the outline away that shows where the keyboard is, and its white handles are lost on a white page.
 FOCUS = """<style>
+.jupyter-widgets :is(.noUi-handle, .ui-slider-handle) { border-color: #0072B2 !important }
 .jupyter-widgets :is(.noUi-handle, .ui-slider-handle, input, select, button, summary):focus-visible,
 button.jupyter-widgets:focus-visible { outline: 3px solid #0072B2 !important; outline-offset: -1px }
 </style>"""
