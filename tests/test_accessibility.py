@@ -1,7 +1,7 @@
 """What a program can see of accessibility, in every lesson: headings, links, colours, words for pictures."""
 
 import re
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import nbformat
@@ -63,6 +63,19 @@ def test_what_is_folded_says_what_it_is(path):
         == text.count("</details>")
         == len(re.findall(r"<details><summary>[^<]+</summary>", text))
     )
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_under_each_explorer_is_a_figure_for_those_who_have_no_kernel(path):
+    cells = nbformat.read(path, as_version=4).cells
+    explorers = [n for n, cell in enumerate(cells, 1) if re.search(r"^explore_\w+\(", cell.source, re.M)]
+    assert explorers
+    for n in explorers:
+        section = takewhile(lambda cell: cell.cell_type == "code" or not re.search("^#", cell.source, re.M), cells[n:])
+        outputs = [output for cell in section for output in cell.get("outputs", [])]
+        assert any(
+            "image/png" in output.get("data", {}) or "image/jpeg" in output.get("data", {}) for output in outputs
+        )
 
 
 def contrast(colour: str, other: str = "white") -> float:

@@ -67,8 +67,8 @@ def test_a_run_nobody_touches_is_the_plain_call(plan: Callable[..., Call]) -> No
     assert torch.equal(seen.outcome.image, plan().make(progress=False).image)
     assert [step.index for step in seen.steps] == list(range(12))
     assert code(seen.run.legs) == (
-        "from nst_lessons import reconstruct_content\n\n"
-        "result = reconstruct_content(backbone, photo, 'relu2_1', steps=12)\nresult.image"
+        "from nst_lessons import reconstruct_content, to_pil\n\n"
+        "result = reconstruct_content(backbone, photo, 'relu2_1', steps=12)\nto_pil(result.image)"
     )
 
 

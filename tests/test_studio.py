@@ -290,13 +290,17 @@ class SimplePath:
         self.exists = lambda: exists
 
 
-def test_a_failing_run_says_why(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(RuntimeError("not enough <memory>"), "not enough &lt;memory&gt;"), (MemoryError(), "MemoryError")],
+)
+def test_a_failing_run_says_why(studio: Studio, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str) -> None:
     def style_transfer(*_: Any, **__: Any) -> Result:
-        raise RuntimeError("not enough <memory>")
+        raise error
 
     monkeypatch.setattr(transfer, "style_transfer", style_transfer)
     explorer = start(studio)
-    assert "This run failed: not enough &lt;memory&gt;." in explorer.words.value
+    assert f"This run failed: {said}." in explorer.words.value
     assert not explorer.start.disabled
     assert explorer.step.disabled
 
@@ -435,5 +439,5 @@ def test_every_control_has_a_help_text(five_blocks: Backbone) -> None:
     assert len(explorers) == sum(name.startswith("explore_") for name in widgets.__all__)
     for page in explorers:
         for widget in walk(page):
-            if getattr(widget, "description", "") and hasattr(widget, "value"):
+            if getattr(widget, "description", ""):
                 assert getattr(widget, help_trait(widget)), widget.description

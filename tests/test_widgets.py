@@ -12,7 +12,7 @@ from widget_tree import assert_changes, control, walk, words
 
 from nst_lessons import Backbone, Ending, History, Result, reconstruct_content
 from nst_lessons.widgets import explore_reconstructions, predict, reconstructions, render_reconstruction
-from nst_lessons.widgets.layout import enlarge, helped, page, paragraph, table
+from nst_lessons.widgets.layout import KEYS, enlarge, helped, page, paragraph, table
 
 # Reconstructions.
 
@@ -108,6 +108,7 @@ def test_help_is_listed_below_the_controls() -> None:
     assert re.findall("<li>.*?</li>", words(page(controls, []))) == [
         "<li><b>antialias</b>: smooth &amp; slow</li>",
         "<li><b>Run</b>: begin</li>",
+        f"<li>{KEYS}</li>",
     ]
 
 

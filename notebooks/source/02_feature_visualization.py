@@ -127,7 +127,7 @@ show_filters(
 # layer's input, and each step spans $s_{l-1}$ pixels of the photo
 # ([Araujo, Norris and Sim 2019](https://distill.pub/2019/computing-receptive-fields/)):
 #
-# $$r_l = r_{l-1} + (k_l - 1) \, s_{l-1}, \qquad s_l = s_{l-1} \cdot \text{(2 after pooling, else 1)}, \qquad r_0 = s_0 = 1 .$$
+# $$r_l = r_{l-1} + (k_l - 1) \, s_{l-1}, \quad s_l = s_{l-1} \cdot \text{(2 after pooling, else 1)}, \quad r_0 = s_0 = 1 .$$
 
 # %% [markdown]
 # ### Exercise 2.1: the receptive field

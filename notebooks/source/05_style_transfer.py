@@ -86,7 +86,9 @@ show_images(
 #
 # $p$ is the photo, $a$ the artwork, $x$ the image that we change. The two terms are those of the last two lessons (their equations 1, 4 and 5):
 #
-# $$\mathcal{L}_{content} = \frac{1}{2} \sum_{i,j} \left(F^l_{ij} - P^l_{ij}\right)^2 \qquad\qquad \mathcal{L}_{style} = \sum_l w_l E_l, \quad E_l = \frac{1}{4 N_l^2 M_l^2} \sum_{i,j} \left(G^l_{ij} - A^l_{ij}\right)^2$$
+# $$\mathcal{L}_{content} = \frac{1}{2} \sum_{i,j} \left(F^l_{ij} - P^l_{ij}\right)^2$$
+#
+# $$\mathcal{L}_{style} = \sum_l w_l E_l, \quad E_l = \frac{1}{4 N_l^2 M_l^2} \sum_{i,j} \left(G^l_{ij} - A^l_{ij}\right)^2$$
 #
 # $F^l_{ij}$ and $P^l_{ij}$ are the features of $x$ and $p$ at layer $l$, for channel $i$ at position $j$; $G^l$ and $A^l$ are the Gram matrices of $x$ and $a$. The layer has $N_l$ channels and $M_l$ positions.
 #

@@ -54,9 +54,9 @@ def code(legs: Sequence[Leg]) -> str:
     """The lines of Python that make the picture of a run, bit for bit on the same machine."""
     lines = dict.fromkeys(line for leg in legs for argument in leg.call.arguments for line in argument.lines)
     calls = [call_code(leg, first=leg is legs[0]) for leg in legs]
-    body = "\n".join([*lines, *calls])
+    body = "\n".join([*lines, *calls, "to_pil(result.image)"])  # shown below a cell
     names = sorted({name for name in re.findall(r"\w+", body) if callable(getattr(nst_lessons, name, None))})
-    return f"from nst_lessons import {', '.join(names)}\n\n{body}\nresult.image"
+    return f"from nst_lessons import {', '.join(names)}\n\n{body}"
 
 
 def call_code(leg: Leg, *, first: bool) -> str:

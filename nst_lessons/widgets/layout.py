@@ -18,11 +18,14 @@ Control = TypeVar("Control", bound=widgets.Widget)
 
 PANEL = 320  # the side of a picture on the page, in pixels
 CONTROLS = 340  # the width of the column of controls, in pixels
-# ipywidgets takes the outline away that shows where the keyboard is.
+# ipywidgets takes the outline away that shows where the keyboard is, and its white handles are lost on a white page.
 FOCUS = """<style>
+.jupyter-widgets :is(.noUi-handle, .ui-slider-handle) { border-color: #0072B2 !important }
 .jupyter-widgets :is(.noUi-handle, .ui-slider-handle, input, select, button, summary):focus-visible,
 button.jupyter-widgets:focus-visible { outline: 3px solid #0072B2 !important; outline-offset: -1px }
 </style>"""
+# On a closed menu JupyterLab takes the arrows, to go to another cell.
+KEYS = "By the keyboard: Tab goes on; arrows move a slider; Space opens a menu, then arrows and Enter choose."
 SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
@@ -93,13 +96,14 @@ def help_list(controls: Iterable[widgets.Widget]) -> list[widgets.HTML]:
     """All help texts, folded, if any: front ends hide those of menus from the pointer, and all from the keyboard."""
     texts = {
         control.description: getattr(control, help_trait(control), None)
-        for control in controls
+        for place in controls
+        for control in getattr(place, "children", [place])
         if hasattr(control, "description")
     }
     lines = "".join(f"<li><b>{escape(name)}</b>: {escape(text)}</li>" for name, text in texts.items() if text)
     style = "line-height: 1.4; margin: 4px 0; padding-left: 20px"
     summary = '<summary style="display: list-item">What the controls do</summary>'  # the classic Notebook has block
-    folded = f'<details>{summary}<ul style="{style}">{lines}</ul></details>'
+    folded = f'<details>{summary}<ul style="{style}">{lines}<li>{KEYS}</li></ul></details>'
     return [widgets.HTML(folded, layout=widgets.Layout(margin="4px 0 0 0"))] if lines else []
 
 

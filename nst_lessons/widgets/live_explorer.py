@@ -68,9 +68,15 @@ class LiveExplorer:
         self.before: Image.Image | None = None
         self.pictures = self.every = 1
         self.began = self.pictured = self.drawn = self.worded = 0.0
-        self.start = widgets.Button(description="Start", icon="play", button_style="primary")
-        self.pause = widgets.Button(description="Pause", icon="pause", disabled=True)
-        self.stop = widgets.Button(description="Stop", icon="stop", disabled=True)
+        self.start = helped(
+            widgets.Button(description="Start", icon="play", button_style="primary"), "a run with these settings"
+        )
+        self.pause = helped(
+            widgets.Button(description="Pause", icon="pause", disabled=True), "rest after the step at hand, or go on"
+        )
+        self.stop = helped(
+            widgets.Button(description="Stop", icon="stop", disabled=True), "end with the best picture so far"
+        )
         self.picture, self.words, self.curves = frame(PICTURE, "jpeg"), widgets.HTML(), widgets.HTML()
         self.step = helped(
             widgets.SelectionSlider(options=[0], description="back to step", disabled=True), "of the run that has ended"
@@ -79,7 +85,9 @@ class LiveExplorer:
             widgets.IntSlider(value=100, description="before | after", disabled=True),
             "to the left, more of what there was before the run",
         )
-        self.animate = widgets.Button(description="Make an animation", icon="film", disabled=True)
+        self.animate = helped(
+            widgets.Button(description="Make an animation", icon="film", disabled=True), "of the run, to be saved"
+        )
         self.links = widgets.HTML()
         self.code = helped(
             widgets.Textarea(description="in Python", disabled=True, rows=8),
@@ -105,7 +113,7 @@ class LiveExplorer:
         for control in (self.step, self.wipe, self.code):
             fit(control)
         self.animate.layout.width = "auto"
-        helps = help_list([self.step, self.wipe, self.code])
+        helps = help_list([self.step, self.wipe, self.animate, self.code])
         pictures = [row([*self.beside, self.picture]), self.words, self.curves, *afterwards, *helps]
         return page([*self.fixed, *self.live, row(buttons)], pictures)
 
@@ -191,7 +199,7 @@ class LiveExplorer:
         run = self.run
         assert run  # it is the run that calls
         if isinstance(outcome, Exception):
-            self.say(f"This run failed: {outcome}.")
+            self.say(f"This run failed: {str(outcome) or type(outcome).__name__}.")
         else:
             self.history = run.history
             last = max(0, len(run.history.losses) - 1)

@@ -143,6 +143,15 @@ def open_notebook(chromium: Any, lab: Lab, request: pytest.FixtureRequest, tmp_p
         page.close()
 
 
+@pytest.fixture(scope="module")
+def bench(chromium: Any, lab: Lab, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A page with a notebook of the cells that the tests' module calls BENCH, for all its tests."""
+    page = chromium.new_page(viewport={"width": 1360, "height": 1000})
+    run_notebook(page, lab, "bench.ipynb", request.module.BENCH)
+    yield page
+    page.close()
+
+
 @pytest.fixture
 def open_file(chromium: Any, lab: Lab) -> Callable:
     """Open a notebook of the server's folder in a page, run all its cells, and give the page."""

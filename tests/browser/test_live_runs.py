@@ -2,13 +2,15 @@
 
 import re
 import time
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
-from test_explorers import CELL, EDITOR, HANDLE, OUTPUT, PROMPT, Explorer, options, slider
+from test_explorers import CELL, EDITOR, HANDLE, OUTPUT, PROMPT, READ_IMAGES, Explorer, options, slider
 
 from nst_lessons import load_image
 
@@ -62,6 +64,15 @@ def run_cell(page: Any, n: int, answer: str) -> None:
     cell.locator(EDITOR).click()
     page.keyboard.press("Shift+Enter")
     cell.locator(OUTPUT, has_text=answer).wait_for()
+
+
+def write_cell(page: Any, n: int, source: str) -> Any:
+    """Replace a cell's source, by the keyboard; the cell."""
+    cell = page.locator(CELL).nth(n)
+    cell.locator(EDITOR).click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(source)
+    return cell
 
 
 def runs_alive(page: Any, n: int, asked: int = 2) -> int:
@@ -130,12 +141,18 @@ def test_studio(open_notebook: Callable, tmp_path: Path) -> None:
     assert "style_transfer(backbone, photo, [painting, Style(second" in page.get_by_label("in Python").input_value()
     with page.expect_download() as download:
         page.get_by_role("link", name="Save this picture").click()
-    assert load_image(download.value.path()).shape[-1] == 512
+    saved = load_image(download.value.path())
+    assert saved.shape[-1] == 512
     button(page, "Make an animation").press("Enter")
     with page.expect_download() as download:
         page.get_by_role("link", name="Save the animation").click()
     assert Image.open(download.value.path()).n_frames > 3
     explorer.assert_clean()
+    cell = write_cell(page, 2, page.get_by_label("in Python").input_value())
+    page.keyboard.press("Control+Enter")
+    cell.locator(f"{OUTPUT} img").wait_for()
+    (made,) = cell.locator(f"{OUTPUT} img").evaluate_all(READ_IMAGES)
+    assert torch.equal(load_image(b64decode(made)), saved)
 
 
 def upload_three(page: Any, explorer: Explorer, folder: Path) -> None:
