@@ -9,12 +9,14 @@ import signal
 import sys
 import zipfile
 from multiprocessing import get_context
+from threading import RLock
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from nst_lessons import (
     FOURIER,
@@ -346,6 +348,8 @@ def test_a_folder_that_goes_away_is_warned_of_once_and_the_run_goes_on(start, ba
 
 def killable_run(backbone, photo, painting, optimizer, warm_start, file) -> Result:
     """A style transfer that brings its checkpoint up to date all the time."""
+    # Forked processes share tqdm's own lock: one that is killed while it holds it would leave the next one waiting.
+    tqdm.set_lock(RLock())
     layers = {"content_layers": ["relu2_2"], "style_layers": ["relu1_1", "relu2_1"]}
     options = {"start": "noise", "seed": 5, "steps": 400, "optimizer": optimizer, "progress": False}
     options["warm_start"] = warm_start
