@@ -21,7 +21,7 @@
 #
 # - **You will be able to** follow a published recipe, and judge its picture by a measure that holds for all; convert a weight between normalisations and between scales of the pixels; write a recipe of your own.
 # - **You need** [lesson 5](05_style_transfer.ipynb).
-# - **Time:** 25 minutes to read, 25 for the exercises; it computes for about three minutes on two CPU cores.
+# - **Time:** 25 minutes to read, 25 for the exercises; it computes for about two minutes on two CPU cores.
 # - **Network:** the compact one for every recipe, so that only the recipes differ; pictures by the full VGG16 stand beside its own.
 
 # %%
@@ -172,7 +172,7 @@ display(Markdown("\n".join(lines)))
 
 
 # %% [markdown]
-# **What to see.** The recipes' own losses span many powers of ten, because they are in different units: a large one says nothing about its picture. (The seconds are those of a machine that had other work as well.)
+# **What to see.** The recipes' own losses span many powers of ten, because they are in different units: a large one says nothing about its picture. (The seconds are those of the computer that ran this notebook.)
 #
 # Where the content layer is shallow (`surma`, `keras_prisma` at `block2_conv2`), the face and its edges are kept, from noise (`surma`) as from plain grey (`keras_prisma`). Where it is deep and the start is noise (`bits_to_brains`, `hannover`, `gatys2016`), the face has to be found and comes out dark or patched; the full network's pictures, larger and with more steps, show it more clearly. With a deep layer and a grey start (`keras_prisma_2`) it is pale, but whole. `shrimal` starts from the photo, and keeps eyes and smile under its ochre. `bits_to_brains` stops as soon as its loss falls below a threshold, whatever the picture looks like.
 #
