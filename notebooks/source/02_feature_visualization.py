@@ -496,7 +496,7 @@ print(f"share of the image's values that are 0 or 1: {extreme.float().mean():.1f
 
 # %% nbgrader={"cell_type": "code", "locked": false, "schema_version": 3, "task": false, "grade": false, "grade_id": "image_gradient", "solution": true}
 def image_gradient(network, image, layer, channel):
-    """The gradient of network(image, [layer])[layer][:, channel].mean() with respect to the pixels: (1, 3, H, W)."""
+    """The gradient of the mean of network(image, [layer])[layer][:, channel] w.r.t. the pixels: (1, 3, H, W)."""
     ### BEGIN SOLUTION
     pixels = image.clone().requires_grad_()
     activation = network(pixels, [layer])[layer][:, channel].mean()

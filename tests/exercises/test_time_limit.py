@@ -113,7 +113,15 @@ def test_no_interrupt_comes_late():
     assert ended + interrupted == 300 and interrupted
 
 
-def test_ctrl_c_is_not_swallowed():
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C raises KeyboardInterrupt, also in a process that a shell has started in the background."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+def test_ctrl_c_is_not_swallowed(ctrl_c):
     def stopped():
         signal.raise_signal(signal.SIGINT)
         in_a_loop()
