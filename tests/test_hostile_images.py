@@ -112,7 +112,8 @@ def test_formats_that_pillow_only_reads(file_format):
 
 
 def test_every_format_that_pillow_reads_is_mutated():
-    assert set(Image.OPEN) - set(BY_FORMAT) <= {*BEGINNINGS, "QOI", "HEIF"}  # Pillow 10 reads QOI and cannot write it
+    read_only = {"QOI", "HEIF", "AVIF"}  # Pillow 10 reads QOI and cannot write it, nor AVIF with an old pillow-heif
+    assert set(Image.OPEN) - set(BY_FORMAT) <= {*BEGINNINGS, *read_only}
 
 
 @pytest.mark.parametrize("file_format", BY_FORMAT)

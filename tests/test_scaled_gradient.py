@@ -13,7 +13,8 @@ def processor_computes_float16() -> bool:
     try:
         with warnings.catch_warnings(), torch.autocast("cpu", torch.float16):
             warnings.simplefilter("ignore")  # older torch disables this autocast
-            return torch.nn.functional.conv2d(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 3, 3)).dtype == torch.float16
+            maps = torch.nn.functional.conv2d(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 3, 3))
+            return torch.nn.functional.avg_pool2d(maps.to(memory_format=torch.channels_last), 1).dtype == torch.float16
     except RuntimeError:
         return False
 

@@ -534,3 +534,9 @@ def test_a_damaged_download_in_the_cache_is_named(torch_home):
     cached_weights("vgg16").write_bytes(b"half a download")
     with pytest.raises(WeightsError, match=r"vgg16-397923af\.pth is damaged.*delete it"):
         load_backbone("vgg16")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + ".pth"])
+def test_a_name_that_no_file_can_have_is_no_network(name):
+    with pytest.raises(WeightsError, match=r"unknown network|no weights file|there is no file"):
+        load_backbone(name)
