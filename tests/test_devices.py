@@ -30,8 +30,11 @@ on_gpu = pytest.mark.skipif(default_device().type == "cpu", reason="this machine
 class NoFloat64(TorchDispatchMode):
     """Refuses float64 tensors, as an Apple GPU does; of all devices, because the processor plays the GPU here."""
 
+    passed = 0  # operations that it has let pass
+
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
+        self.passed += 1
         if any(isinstance(leaf, torch.Tensor) and leaf.dtype == torch.float64 for leaf in tree_leaves((args, out))):
             raise TypeError(f"float64 in {func}")
         return out
@@ -93,8 +96,9 @@ def test_a_run_resumes_without_float64(tiny_backbone, photo, tmp_path, optimizer
     ],
 )
 def test_nothing_else_needs_float64_either(compact, photo, make):
-    with NoFloat64():
+    with NoFloat64() as guard:
         make(compact, photo)
+    assert guard.passed > 5  # the work was done under its eyes
 
 
 def test_terms_of_a_loss_may_be_on_several_devices(small_image):
