@@ -181,7 +181,7 @@ def read_weights(name: str) -> dict[str, Tensor]:
         if path.suffix or path.exists():
             return read_weights_file(path)
     except OSError as error:  # before Python 3.12, of a name that is too long
-        raise WeightsError(f"{shown(name)} can be no weights file: {error.strerror}") from error
+        raise WeightsError(f"a name of {len(name)} letters is no weights file: {error.strerror}") from error
     raise WeightsError(
         f"unknown network {name!r}; choose compact, {', '.join(DOWNLOADS)} or the path of a weights file"
     )
